@@ -1,0 +1,59 @@
+"""Every exception the service raises on purpose.
+
+    ServiceError
+    ├── BadRequest            the request breaks a rule of PS3.18 or of this service
+    ├── NotFound              no such study, series, instance, frame or route
+    ├── NotAcceptable         no representation on offer satisfies Accept
+    │   └── CannotTranscode   the pixel data cannot be turned into the transfer syntax asked for
+    ├── TooLarge              one instance is larger than the limit
+    ├── UnsupportedMedia      the body, or a part of it, is not of a type that can be stored
+    └── Unavailable           storage is busy or unreachable; trying again later may work
+    MalformedDicom            one instance cannot be read; the instance fails, not the request
+    SettingError              a setting has a value the service cannot run with
+
+Only `ServiceError` is ever turned into a 4xx or 503 answer (`web/problems.py` holds the table). Anything else is
+a defect and becomes an opaque 500.
+
+The message of each is shown to clients and may be logged. It says what was expected and what came, and never
+holds a value taken from a data set: values identify patients.
+"""
+
+
+class ServiceError(Exception):
+    """Base of all errors that describe the request rather than a defect of the service."""
+
+
+class BadRequest(ServiceError):
+    """The request is not well formed."""
+
+
+class NotFound(ServiceError):
+    """The target resource does not exist."""
+
+
+class NotAcceptable(ServiceError):
+    """No representation on offer satisfies the Accept header (PS3.18 §8.7.4)."""
+
+
+class CannotTranscode(NotAcceptable):
+    """The stored pixel data cannot be turned into the transfer syntax that was asked for."""
+
+
+class TooLarge(ServiceError):
+    """One instance of the body is larger than the service stores."""
+
+
+class UnsupportedMedia(ServiceError):
+    """The body, or one part of it, is of a media type that cannot be stored."""
+
+
+class Unavailable(ServiceError):
+    """Storage did not answer, or refused because it is busy."""
+
+
+class MalformedDicom(Exception):
+    """The bytes of one instance are not a readable PS3.10 file."""
+
+
+class SettingError(Exception):
+    """A setting has a value the service cannot run with; the message names the setting."""

@@ -1,0 +1,1 @@
+"""Blobs and the index. The only package, beside the composition root, that knows Azure Storage."""
