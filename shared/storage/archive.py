@@ -1,0 +1,59 @@
+"""What the services are given of storage: one data partition of blobs and index, ready to use."""
+
+from dataclasses import dataclass
+
+from shared.model import InstanceKey, NewInstance
+from shared.storage import keys, rows
+from shared.storage.blobs import BlobStore
+from shared.storage.commit import CommitResult, Committer
+from shared.storage.index import Index
+from shared.storage.search import Found, SearchRequest, search
+from shared.storage.table import IndexTable
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The blobs, the index and the commits of one data partition.
+
+    `search_scan_rows` is the number of rows a search may read that no key range narrows.
+    """
+
+    blobs: BlobStore
+    index: Index
+    table: IndexTable
+    committer: Committer
+    search_scan_rows: int
+
+    async def open(self) -> None:
+        """Make sure that container and table exist. Raises Unavailable."""
+        await self.blobs.open()
+        await self.index.open()
+
+    async def put_sidecars(self, instance: NewInstance) -> None:
+        """Write what does not fit into the instance's row to blobs beside its own."""
+        if not rows.metadata_fits(instance):
+            await self.blobs.put(keys.metadata_blob(instance.version), instance.metadata, instance.key)
+        if instance.frames is not None and not rows.frames_fit(instance):
+            await self.blobs.put(keys.frames_blob(instance.version), instance.frames, instance.key)
+
+    async def delete_blobs_of(self, instance: NewInstance) -> None:
+        """Delete the blobs of an instance that was not committed."""
+        names = [instance.version]
+        if not rows.metadata_fits(instance):
+            names.append(keys.metadata_blob(instance.version))
+        if not rows.frames_fit(instance):
+            names.append(keys.frames_blob(instance.version))
+        await self.blobs.delete(names)
+
+    async def store(self, instances: list[NewInstance], *, replaces: bool) -> list[CommitResult]:
+        """Commit instances of one study; see `Committer.store`."""
+        return await self.committer.store(instances, replaces=replaces)
+
+    async def search(self, request: SearchRequest) -> Found:
+        """The page of matches a request asks for; see `storage.search.search`."""
+        return await search(self.table, self.index, request, scan_limit=self.search_scan_rows)
+
+    async def owns(self, key: InstanceKey, version: str) -> bool:
+        """Whether the index row of an instance names this version."""
+        found = await self.index.get_instance(key)
+        return found is not None and found.version == version

@@ -1,0 +1,304 @@
+"""Committing: group commit per study, lost races, lost answers.
+
+Stores of one study that wait at the same time join into one transaction; while it runs, the next ones gather. Across
+processes the ETag of the study row decides, and the loser reads again and retries with jitter.
+
+A store of one instance ends in one of two ways:
+
+    insert taken    the instance, its counts and its search rows are visible, together
+    insert clashes  the row is read back. It carries our version id: an earlier attempt of ours took effect and its
+                    answer was lost, so this is success. It carries another: the instance existed (45070, PS3.18 §10.5.3)
+
+Left out: what the operations are (plan.py).
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from shared.errors import Unavailable
+from shared.model import InstanceKey, NewInstance, StoredInstance
+from shared.storage import keys
+from shared.storage.plan import Moment, Plan, StudyState, plan_delete, plan_store
+from shared.storage.rows import INSTANCE_COLUMNS, SweepNote, instance_of, series_of, study_of
+from shared.storage.table import Clash, Committed, IndexTable, Operation, Stale
+
+#: Instances that are tried in one transaction: two rows each, and room for the study's own rows.
+BATCH = 45
+#: Times one commit is tried against other processes before the store counts as unavailable.
+MAX_ATTEMPTS = 40
+#: Seconds between tries: none for the first few, because contention clears quickly, then a random part of this.
+MAX_PAUSE = 0.5
+#: Rows that are read at the same time.
+PARALLEL_READS = 16
+
+
+class CommitResult(Enum):
+    """How the commit of one instance ended."""
+
+    STORED = "stored"
+    EXISTS = "exists"
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One instance that waits for its commit."""
+
+    instance: NewInstance
+    replaces: bool
+    done: asyncio.Future[CommitResult]
+
+    def settle(self, result: CommitResult | Exception) -> None:
+        """Give the result, unless whoever waited has gone away."""
+        if self.done.done():
+            return
+        if isinstance(result, Exception):
+            self.done.set_exception(result)
+        else:
+            self.done.set_result(result)
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What one study has to commit; `turn` keeps stores and deletes of this process from racing one another."""
+
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    drain: asyncio.Task[None] | None = None
+    users: int = 0
+
+
+class Committer:
+    """Commits stores and deletes of any study, for one process."""
+
+    def __init__(
+        self, table: IndexTable, partition_of: Callable[[str], Awaitable[str]], moment: Callable[[], Moment]
+    ) -> None:
+        """`partition_of` gives the PartitionKey of a study."""
+        self._table = table
+        self._partition_of = partition_of
+        self._moment = moment
+        self._queues: dict[str, _Queue] = {}
+
+    async def store(self, instances: Sequence[NewInstance], *, replaces: bool) -> list[CommitResult]:
+        """Commit instances of one study, in order; each gets its own result.
+
+        With `replaces`, instances that exist are replaced and the result is always STORED. Raises Unavailable when the
+        index cannot be written; instances of this call may then be stored or not, and may be sent again.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = [_Waiting(instance, replaces, loop.create_future()) for instance in instances]
+        study = instances[0].key.study
+        queue = self._enter(study)
+        try:
+            queue.waiting.extend(waiting)
+            if queue.drain is None:
+                # A task of its own: a caller that goes away must not interrupt a commit that others wait for too.
+                queue.drain = asyncio.create_task(self._drain(study, queue))
+            await asyncio.wait([each.done for each in waiting])
+        finally:
+            self._leave(study, queue)
+        return [each.done.result() for each in waiting]
+
+    async def delete(
+        self, study: str, instances: Sequence[InstanceKey], note: tuple[str, SweepNote | None] | None = None
+    ) -> None:
+        """Take the instances that still exist out of the index, in one transaction; see `plan_delete` for `note`.
+
+        At most `BATCH` instances. Raises Unavailable when the index cannot be written.
+        """
+        queue = self._enter(study)
+        try:
+            async with queue.turn:
+                await self._delete(study, instances, note)
+        finally:
+            self._leave(study, queue)
+
+    def _enter(self, study: str) -> _Queue:
+        queue = self._queues.setdefault(study, _Queue())
+        queue.users += 1
+        return queue
+
+    def _leave(self, study: str, queue: _Queue) -> None:
+        queue.users -= 1
+        if not queue.users:
+            del self._queues[study]
+
+    async def _drain(self, study: str, queue: _Queue) -> None:
+        """Commit what waits, batch by batch, until nothing does."""
+        state: StudyState | None = None
+        async with queue.turn:
+            while queue.waiting:
+                batch = _take(queue.waiting)
+                try:
+                    state = await self._store_batch(study, state, batch, queue.waiting)
+                except Exception as error:
+                    state = None
+                    for each in batch:
+                        each.settle(error)
+            # No await between the last look at `waiting` and this: nobody can be left behind.
+            queue.drain = None
+
+    async def _store_batch(
+        self, study: str, state: StudyState | None, batch: list[_Waiting], waiting: deque[_Waiting]
+    ) -> StudyState:
+        """Commit one batch and return the state after it. What does not fit leaves `batch` and waits again."""
+        partition = await self._partition_of(study)
+        existing: dict[str, StoredInstance] = {}
+        checked = False
+        for attempt in range(MAX_ATTEMPTS):
+            await _pause(attempt)
+            wanted = {each.instance.key.series for each in batch}
+            if state is None or not wanted <= state.series.keys():
+                state = await self._read_state(partition, study, wanted, state)
+            if not checked and any(each.replaces for each in batch):
+                state, existing = await self._read_existing(partition, state, batch)
+                checked = True
+            _settle(batch, existing)
+            if not batch:
+                return state
+            plan = _largest_plan(state, batch, existing, self._moment(), waiting)
+            match await self._commit(partition, plan.operations, attempt):
+                case Committed(etags):
+                    for each in batch:
+                        each.settle(CommitResult.STORED)
+                    kept = {key: etag for key, etag in {**state.etags, **etags}.items() if key[0] in "se"}
+                    return replace(plan.after, etags=kept)
+                case Clash(index) if plan.operations[index].key[0] == "i":
+                    # One instance exists already: find out about all of them at once, or a batch of duplicates would
+                    # take as many transactions as it has instances.
+                    state, existing = await self._read_existing(partition, state, batch)
+                    checked = True
+                case Clash() | Stale():
+                    state, checked = None, False
+        raise Unavailable("the study is being changed by too many others at once")
+
+    async def _delete(
+        self, study: str, instances: Sequence[InstanceKey], note: tuple[str, SweepNote | None] | None
+    ) -> None:
+        partition = await self._partition_of(study)
+        for attempt in range(MAX_ATTEMPTS):
+            await _pause(attempt)
+            state = await self._read_state(partition, study, {key.series for key in instances}, None)
+            state, found = await self._read_rows(partition, state, [keys.instance_row(key) for key in instances])
+            leaving = [each for each in found.values() if state.series.get(each.key.series)]
+            if state.study is None or not leaving:
+                if note is None or note[1] is None:
+                    await self._drop_note(partition, note)
+                return
+            plan = plan_delete(state, leaving, self._moment(), note=note)
+            if isinstance(await self._commit(partition, plan.operations, attempt), Committed):
+                return
+        raise Unavailable("the study is being changed by too many others at once")
+
+    async def _drop_note(self, partition: str, note: tuple[str, SweepNote | None] | None) -> None:
+        if note is not None:
+            await self._table.commit(partition, [Operation("delete", note[0])])
+
+    async def _commit(
+        self, partition: str, operations: Iterable[Operation], attempt: int
+    ) -> Committed | Clash | Stale:
+        operations = list(operations)
+        if attempt >= 3:
+            # Search rows that a delete expects but that are not there (an index written with fewer searchable
+            # attributes) would make it fail for ever.
+            unconditional = [each.key for each in operations if each.kind == "delete" and each.etag is None]
+            present = await _gather(
+                [self._table.get(partition, key, select=["PartitionKey"]) for key in unconditional]
+            )
+            missing = {key for key, row in zip(unconditional, present, strict=True) if row is None}
+            operations = [each for each in operations if each.key not in missing]
+        return await self._table.commit(partition, operations)
+
+    async def _read_state(
+        self, partition: str, study: str, series: set[str], known: StudyState | None
+    ) -> StudyState:
+        """The study row and the rows of some series, added to what is known of the same study."""
+        names = [keys.study_row(study), *(keys.series_row(study, uid) for uid in sorted(series))]
+        study_row, *series_rows = await _gather([self._table.get(partition, name) for name in names])
+        etags = {row.key: row.etag for row in (study_row, *series_rows) if row}
+        found = {
+            uid: series_of(study, uid, row.columns) if row else None
+            for uid, row in zip(sorted(series), series_rows, strict=True)
+        }
+        if known is not None and study_row and known.etags.get(study_row.key) == study_row.etag:
+            return replace(known, series={**known.series, **found}, etags={**known.etags, **etags})
+        return StudyState(study, study_of(study, study_row.columns) if study_row else None, found, etags)
+
+    async def _read_existing(
+        self, partition: str, state: StudyState, batch: Sequence[_Waiting]
+    ) -> tuple[StudyState, dict[str, StoredInstance]]:
+        return await self._read_rows(partition, state, [keys.instance_row(each.instance.key) for each in batch])
+
+    async def _read_rows(
+        self, partition: str, state: StudyState, names: Sequence[str]
+    ) -> tuple[StudyState, dict[str, StoredInstance]]:
+        """Those of the instance rows that exist, by RowKey; their ETags join the state."""
+        rows = await _gather([self._table.get(partition, name, select=INSTANCE_COLUMNS) for name in names])
+        found = {row.key: row for row in rows if row is not None}
+        etags = {**state.etags, **{key: row.etag for key, row in found.items()}}
+        return replace(state, etags=etags), {key: instance_of(row) for key, row in found.items()}
+
+
+def _take(waiting: deque[_Waiting]) -> list[_Waiting]:
+    """The next batch: no instance twice, because a transaction may touch a row once. Later ones stay, in order."""
+    batch: list[_Waiting] = []
+    later: list[_Waiting] = []
+    taken: set[InstanceKey] = set()
+    while waiting and len(batch) < BATCH:
+        each = waiting.popleft()
+        if each.instance.key in taken:
+            later.append(each)
+        else:
+            taken.add(each.instance.key)
+            batch.append(each)
+    waiting.extendleft(reversed(later))
+    return batch
+
+
+def _settle(batch: list[_Waiting], existing: Mapping[str, StoredInstance]) -> None:
+    """Give those their result that need no commit any more, and take them out of the batch."""
+    for each in list(batch):
+        found = existing.get(keys.instance_row(each.instance.key))
+        if found is not None and found.version == each.instance.version:
+            each.settle(CommitResult.STORED)  # by an earlier attempt whose answer was lost
+        elif found is not None and not each.replaces:
+            each.settle(CommitResult.EXISTS)
+        else:
+            continue
+        batch.remove(each)
+
+
+def _largest_plan(
+    state: StudyState,
+    batch: list[_Waiting],
+    existing: Mapping[str, StoredInstance],
+    moment: Moment,
+    waiting: deque[_Waiting],
+) -> Plan:
+    """The plan for as much of the batch as fits into one transaction; what does not goes back to `waiting`."""
+    while True:
+        rows = [keys.instance_row(each.instance.key) for each in batch]
+        replaced = {row: existing[row] for row in rows if row in existing}
+        plan = plan_store(state, [each.instance for each in batch], replaced, moment)
+        if plan.fits or len(batch) == 1:
+            return plan
+        keep = max(1, len(batch) * 3 // 4)
+        waiting.extendleft(reversed(batch[keep:]))
+        del batch[keep:]
+
+
+async def _pause(attempt: int) -> None:
+    if attempt > 1:
+        await asyncio.sleep(random.uniform(0, min(MAX_PAUSE, 0.01 * 2**attempt)))  # noqa: S311 - jitter, no secret
+
+
+async def _gather[T](calls: Sequence[Awaitable[T]]) -> list[T]:
+    """Await calls, at most `PARALLEL_READS` at a time, in order."""
+    results: list[T] = []
+    for start in range(0, len(calls), PARALLEL_READS):
+        results += await asyncio.gather(*calls[start : start + PARALLEL_READS])
+    return results

@@ -1,0 +1,141 @@
+"""Reading the index: the layout it was made with, studies, series and instances, and the sweep's notes.
+
+What changes the index is in commit.py, what searches it in search.py.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from shared.errors import Unavailable
+from shared.model import InstanceKey, Scope, Series, StoredInstance, Study
+from shared.storage import keys
+from shared.storage.rows import INSTANCE_COLUMNS, SweepNote, instance_of, note_columns, note_of, series_of, study_of
+from shared.storage.table import IndexTable, Operation
+
+logger = logging.getLogger(__name__)
+
+#: Version of the stored layout; a program must not touch an index of another version.
+LAYOUT = 1
+#: PartitionKey and RowKeys of what the index says of itself.
+_SELF = "!index"
+_LAYOUT_ROW = "layout"
+_ORPHANS_ROW = "orphans"
+
+
+class Index:
+    """One data partition of the index, for reading."""
+
+    def __init__(self, table: IndexTable, data_partition: str, buckets: int) -> None:
+        """`buckets` counts only when the table is new; an existing one keeps the number it was made with."""
+        self._table = table
+        self._data_partition = data_partition
+        self._wanted_buckets = buckets
+        self._buckets: int | None = None
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> int:
+        """Make sure that the table exists and has a layout we know; returns its number of buckets.
+
+        Raises Unavailable when the table cannot be reached or has another layout.
+        """
+        if self._buckets is not None:
+            return self._buckets
+        async with self._opening:
+            if self._buckets is None:
+                self._buckets = await self._read_layout()
+            return self._buckets
+
+    async def _read_layout(self) -> int:
+        row = await self._table.get(_SELF, _LAYOUT_ROW)
+        if row is None:
+            await self._table.ensure()
+            columns = {"version": LAYOUT, "buckets": self._wanted_buckets}
+            # When another process was first this clashes, and its row is the one that counts.
+            await self._table.commit(_SELF, [Operation("insert", _LAYOUT_ROW, columns)])
+            row = await self._table.get(_SELF, _LAYOUT_ROW)
+        if row is None or row.columns["version"] != LAYOUT:
+            raise Unavailable(f"the index has another layout than {LAYOUT}")
+        buckets: int = row.columns["buckets"]
+        if buckets != self._wanted_buckets:
+            logger.warning("the index was made with %d buckets; INDEX_BUCKETS is ignored", buckets)
+        return buckets
+
+    async def partition_of(self, study: str) -> str:
+        """PartitionKey of every row of a study."""
+        return keys.partition_key(self._data_partition, keys.bucket_of(study, await self.open()))
+
+    async def partitions(self) -> list[str]:
+        """PartitionKeys of all buckets."""
+        return [keys.partition_key(self._data_partition, bucket) for bucket in range(await self.open())]
+
+    async def get_study(self, study: str) -> Study | None:
+        """A study, or None."""
+        row = await self._table.get(await self.partition_of(study), keys.study_row(study))
+        return study_of(study, row.columns) if row else None
+
+    async def get_series(self, study: str, series: str) -> Series | None:
+        """A series, or None."""
+        row = await self._table.get(await self.partition_of(study), keys.series_row(study, series))
+        return series_of(study, series, row.columns) if row else None
+
+    async def get_instance(self, key: InstanceKey, columns: Sequence[str] = ()) -> StoredInstance | None:
+        """An instance with the columns of `INSTANCE_COLUMNS` and `columns`, which may be "metadata" and "frames"."""
+        row = await self._table.get(
+            await self.partition_of(key.study), keys.instance_row(key), select=[*INSTANCE_COLUMNS, *columns]
+        )
+        return instance_of(row) if row else None
+
+    async def list_series(self, study: str) -> list[Series]:
+        """Every series of a study, in the order of UIDs."""
+        found: list[Series] = []
+        async for page in self._table.pages(await self.partition_of(study), keys.series_rows(study)):
+            found += [series_of(study, row.key.split("!")[2], row.columns) for row in page]
+        return found
+
+    async def list_instances(
+        self, study: str, series: str | None = None, columns: Sequence[str] = ()
+    ) -> AsyncIterator[list[StoredInstance]]:
+        """The instances of a study or series, a page of up to 1000 at a time, in the order of UIDs."""
+        partition = await self.partition_of(study)
+        rows = keys.instance_rows(study, series)
+        async for page in self._table.pages(partition, rows, select=[*INSTANCE_COLUMNS, *columns]):
+            yield [instance_of(row) for row in page]
+
+    async def pages_of(self, scope: Scope, columns: Sequence[str] = ()) -> AsyncIterator[list[StoredInstance]]:
+        """The instances of any scope, in pages; a single one for an instance."""
+        if scope.series is not None and scope.instance is not None:
+            key = InstanceKey(scope.study, scope.series, scope.instance)
+            instance = await self.get_instance(key, columns)
+            if instance is not None:
+                yield [instance]
+            return
+        async for page in self.list_instances(scope.study, scope.series, columns):
+            yield page
+
+    # The sweep's notes
+
+    async def add_note(self, study: str, due: int, identifier: str, note: SweepNote) -> None:
+        """Leave work for the sweep, due at a time in microseconds since 1970."""
+        operation = Operation("put", keys.sweep_row(due, identifier), note_columns(note))
+        await self._table.commit(await self.partition_of(study), [operation])
+
+    async def list_notes(self, now: int) -> AsyncIterator[tuple[str, str, SweepNote]]:
+        """All work that is due: partition, RowKey and note."""
+        for partition in await self.partitions():
+            async for page in self._table.pages(partition, keys.sweep_rows_due(now)):
+                for row in page:
+                    yield partition, row.key, note_of(row.columns)
+
+    async def delete_note(self, partition: str, key: str) -> None:
+        """Strike off work that is done; no error if it is gone already."""
+        await self._table.commit(partition, [Operation("delete", key)])
+
+    async def orphans_checked(self) -> int:
+        """Time, in microseconds since 1970, before which every blob has been looked at; 0 at first."""
+        row = await self._table.get(_SELF, _ORPHANS_ROW)
+        return row.columns["checkedBefore"] if row else 0
+
+    async def set_orphans_checked(self, time: int) -> None:
+        """Remember how far the search for orphans has come."""
+        await self._table.commit(_SELF, [Operation("put", _ORPHANS_ROW, {"checkedBefore": time})])

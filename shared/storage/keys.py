@@ -1,0 +1,227 @@
+"""The key layout of the index: every PartitionKey and RowKey there is, made and taken apart here and nowhere else.
+
+`docs/storage-format.md` is the prose of this file; tests/storage/test_keys.py holds golden keys. Changing what a
+function here returns makes existing indexes unreadable.
+
+    PartitionKey   {data partition}!{bucket}                       bucket: two hex digits, hash of the study's UID
+    RowKey         s!{study}                                       study
+                   e!{study}!{series}                              series
+                   i!{study}!{series}!{instance}                   instance
+                   x!studies!{newest first}!{study}                the newest-first list of studies
+                   x!{tag}!{key}!{newest first}!{study}            study search row
+                   x!{tag}!{key}!{newest first}!{study}!{series}   series search row
+                   x!{tag}!{key}!{newest first}!{study}!{series}!{instance}
+                   x!{tag}w!{key}!...                              search row of a run of words, for fuzzy matching
+                   g!{due}!{id}                                    work for the sweep: garbage, unfinished deletes
+
+Facts:
+- RowKeys compare by UTF-16 code unit. `!` sorts below every character a piece may hold, so a range of keys that
+  share their first pieces is [prefix + "!", prefix + '"').
+- UIDs hold only digits and dots and stand in keys as they are; free text is escaped by `escape`.
+- A RowKey may not hold / \\ # ? or control characters and at most 1 KiB; the longest one here has under 600 characters.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from shared.model import InstanceKey
+
+#: Just above `!`: closes the range of all keys that begin with a prefix and `!`.
+_PAST_SEPARATOR = '"'
+
+#: Characters of text that go into a key; the whole value stands in a column, where it is compared again.
+MAX_KEY_TEXT = 96
+
+_ESCAPED = re.compile(r"[^0-9A-Za-z\u00a0-\ud7ff\ue000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """RowKeys from `low` (inclusive) to `high` (exclusive)."""
+
+    low: str
+    high: str
+
+
+def escape(text: str) -> str:
+    """Text as a key piece: reversible, keeps the order of texts and the prefixes of texts.
+
+    ASCII other than letters and digits, and the control characters above it, become a lead character and two hex
+    digits. Four leads are needed to keep the order: each is the smallest character of the gap it stands for (below the
+    digits, between digits and capitals, between capitals and small letters, above those).
+    """
+    return _ESCAPED.sub(_escape_one, text[:MAX_KEY_TEXT])
+
+
+def _escape_one(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xD800 <= code <= 0xDFFF:  # a lone surrogate cannot be sent as UTF-8
+        return "\ufffd"
+    lead = "-" if code < 0x30 else ":" if code < 0x41 else "_" if code < 0x61 else "~"
+    return f"{lead}{code:02x}"
+
+
+def partition_key(data_partition: str, bucket: int) -> str:
+    """PartitionKey of a bucket, 0 to 63, of a data partition."""
+    return f"{data_partition}!{bucket:02x}"
+
+
+def bucket_of(study: str, buckets: int) -> int:
+    """The bucket, 0 to `buckets` - 1, that every row of a study lies in."""
+    digest = hashlib.blake2b(study.encode(), digest_size=8).digest()
+    return int.from_bytes(digest) % buckets
+
+
+def study_row(study: str) -> str:
+    """RowKey of a study."""
+    return f"s!{study}"
+
+
+def series_row(study: str, series: str) -> str:
+    """RowKey of a series."""
+    return f"e!{study}!{series}"
+
+
+def series_rows(study: str) -> KeyRange:
+    """The series of a study."""
+    return _below(f"e!{study}")
+
+
+def instance_row(key: InstanceKey) -> str:
+    """RowKey of an instance."""
+    return f"i!{key.study}!{key.series}!{key.instance}"
+
+
+def instance_rows(study: str, series: str | None = None) -> KeyRange:
+    """The instances of a study, or of one of its series."""
+    return _below(f"i!{study}" if series is None else f"i!{study}!{series}")
+
+
+def key_of_instance_row(row: str) -> InstanceKey:
+    """The UIDs in the RowKey of an instance."""
+    _, study, series, instance = row.split("!")
+    return InstanceKey(study, series, instance)
+
+
+def _below(prefix: str) -> KeyRange:
+    return KeyRange(f"{prefix}!", f"{prefix}{_PAST_SEPARATOR}")
+
+
+# Search rows
+
+
+#: 13 hex digits hold microseconds since 1970 until the year 2112.
+_LATEST = 16**13 - 1
+
+
+def newest_first(*times: int) -> str:
+    """Times, in microseconds since 1970, as a piece that sorts the latest first; the first time counts most."""
+    return "".join(f"{_LATEST - time:013x}" for time in times)
+
+
+def newest_date_first(date: str) -> str:
+    """A DA value, YYYYMMDD, as a key that sorts the latest first."""
+    return f"{99_999_999 - int(date):08d}"
+
+
+def list_row(time: str, study: str) -> str:
+    """RowKey of a study in the newest-first list; `time` from `newest_first`."""
+    return f"x!studies!{time}!{study}"
+
+
+def list_rows() -> KeyRange:
+    """The newest-first list of studies."""
+    return _below("x!studies")
+
+
+def search_row(family: str, key: str, time: str, *uids: str) -> str:
+    """RowKey of a search row. `family` is a tag, with `w` for runs of words; `key` is escaped already."""
+    return "!".join(("x", family, key, time, *uids))
+
+
+def search_rows_equal(family: str, key: str) -> KeyRange:
+    """The search rows with just this key, newest first."""
+    return _below(f"x!{family}!{key}")
+
+
+def search_rows_starting(family: str, prefix: str) -> KeyRange:
+    """The search rows whose key begins with `prefix`, in the order of keys. An empty prefix means all."""
+    if not prefix:
+        return _below(f"x!{family}")
+    return KeyRange(f"x!{family}!{prefix}", f"x!{family}!{successor(prefix)}")
+
+
+def successor(prefix: str) -> str:
+    """The least text above every text that begins with `prefix`, by UTF-16 code unit."""
+    last = ord(prefix[-1])
+    # U+D7FF is followed by the surrogates that spell U+10000, and U+10FFFF by U+E000.
+    following = {0xD7FF: 0x10000, 0x10FFFF: 0xE000}.get(last, last + 1)
+    return prefix[:-1] + chr(following)
+
+
+def search_rows_between(family: str, low: str, high: str) -> KeyRange:
+    """The search rows whose key lies from `low` to `high`, both inclusive."""
+    return KeyRange(f"x!{family}!{low}!", f"x!{family}!{high}{_PAST_SEPARATOR}")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchKey:
+    """A search row's RowKey taken apart; `order` sorts rows of one family newest first whatever their keys."""
+
+    key: str
+    order: str
+    uids: tuple[str, ...]
+
+
+def key_of_search_row(row: str) -> SearchKey:
+    """Take the RowKey of a search row, or of a row of the newest-first list, apart."""
+    _, family, *pieces = row.split("!")
+    key = "" if family == "studies" else pieces.pop(0)
+    time, *uids = pieces
+    return SearchKey(key, "!".join((time, *uids)), tuple(uids))
+
+
+# Sweep
+
+
+def sweep_row(due: int, identifier: str) -> str:
+    """RowKey of work for the sweep that is due at a time in microseconds since 1970."""
+    return f"g!{due:013x}!{identifier}"
+
+
+def sweep_rows_due(now: int) -> KeyRange:
+    """All work that is due by `now`, in microseconds since 1970, the longest due first."""
+    return KeyRange("g!", f"g!{now + 1:013x}")
+
+
+# Blobs
+
+
+def version_id(time: int, randomness: int) -> str:
+    """Name of an instance's blob: 13 hex digits of microseconds since 1970, then 19 random ones. Says nothing else."""
+    return f"{time:013x}{randomness % 16**19:019x}"
+
+
+def version_prefix(time: int) -> str:
+    """What the names of all blobs made within the same 2^28 microseconds (four and a half minutes) begin with."""
+    return f"{time:013x}"[:6]
+
+
+#: Microseconds that one `version_prefix` covers.
+VERSION_PREFIX_SPAN = 16**7
+
+
+def metadata_blob(version: str) -> str:
+    """Name of the sidecar blob that holds an instance's metadata."""
+    return f"{version}.metadata"
+
+
+def frames_blob(version: str) -> str:
+    """Name of the sidecar blob that holds an instance's frame table."""
+    return f"{version}.frames"
+
+
+def version_of_blob(name: str) -> str:
+    """The version id in the name of a blob or sidecar."""
+    return name.partition(".")[0]

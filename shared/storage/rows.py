@@ -1,0 +1,187 @@
+"""What stands in the columns of study, series and instance rows, both ways; and the work notes of the sweep.
+
+`docs/storage-format.md` describes the same columns in prose. Attributes are kept as compact DICOM JSON text.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.model import JsonDataSet, NewInstance, Series, StoredInstance, Study
+from shared.storage import keys
+from shared.storage.table import MAX_BINARY_COLUMN, MAX_TEXT_COLUMN, Column, Row
+
+#: Columns of an instance row that say what it is, without the two large ones.
+INSTANCE_COLUMNS = ("version", "length", "transferSyntax", "sopClass", "created", "metadataApart", "framesApart")
+
+
+def study_columns(study: Study) -> dict[str, Column]:
+    """Columns of a study row."""
+    return {
+        "created": study.created,
+        "tag": study.tag,
+        "instances": study.instances,
+        "series": study.series,
+        "modalities": _dump(study.modalities),
+        "attributes": attributes_text(study.attributes),
+        "newest": "!".join(study.newest),
+    }
+
+
+def study_of(uid: str, columns: Mapping[str, Any]) -> Study:
+    """A study from the columns of its row."""
+    series, instance = columns["newest"].split("!")
+    return Study(
+        uid=uid,
+        created=columns["created"],
+        tag=columns["tag"],
+        instances=columns["instances"],
+        series=columns["series"],
+        modalities=json.loads(columns["modalities"]),
+        attributes=json.loads(columns["attributes"]),
+        newest=(series, instance),
+    )
+
+
+def series_columns(series: Series) -> dict[str, Column]:
+    """Columns of a series row."""
+    return {
+        "created": series.created,
+        "tag": series.tag,
+        "instances": series.instances,
+        "attributes": attributes_text(series.attributes),
+        "newest": series.newest,
+    }
+
+
+def series_of(study: str, uid: str, columns: Mapping[str, Any]) -> Series:
+    """A series from the columns of its row."""
+    return Series(
+        study=study,
+        uid=uid,
+        created=columns["created"],
+        tag=columns["tag"],
+        instances=columns["instances"],
+        attributes=json.loads(columns["attributes"]),
+        newest=columns["newest"],
+    )
+
+
+def metadata_fits(instance: NewInstance) -> bool:
+    """Whether the metadata fits into the instance row."""
+    return len(instance.metadata) <= MAX_BINARY_COLUMN
+
+
+def frames_fit(instance: NewInstance) -> bool:
+    """Whether the frame table, if there is one, fits into the instance row."""
+    return instance.frames is None or len(instance.frames) <= MAX_BINARY_COLUMN
+
+
+def instance_columns(instance: NewInstance, created: int) -> dict[str, Column]:
+    """Columns of an instance row; what does not fit is said to lie apart, in a sidecar blob."""
+    columns: dict[str, Column] = {
+        "version": instance.version,
+        "length": instance.length,
+        "transferSyntax": instance.transfer_syntax,
+        "sopClass": instance.sop_class,
+        "created": created,
+    }
+    if metadata_fits(instance):
+        columns["metadata"] = instance.metadata
+    else:
+        columns["metadataApart"] = 1
+    if not frames_fit(instance):
+        columns["framesApart"] = 1
+    elif instance.frames is not None:
+        columns["frames"] = instance.frames
+    return columns
+
+
+def instance_of(row: Row) -> StoredInstance:
+    """An instance from its row."""
+    columns = row.columns
+    return StoredInstance(
+        key=keys.key_of_instance_row(row.key),
+        version=columns["version"],
+        length=columns["length"],
+        transfer_syntax=columns["transferSyntax"],
+        sop_class=columns["sopClass"],
+        created=columns["created"],
+        metadata=columns.get("metadata"),
+        frames=columns.get("frames"),
+        metadata_apart=bool(columns.get("metadataApart")),
+        frames_apart=bool(columns.get("framesApart")),
+    )
+
+
+def blobs_of(instance: StoredInstance) -> list[str]:
+    """Names of every blob an instance has."""
+    names = [instance.version]
+    if instance.metadata_apart:
+        names.append(keys.metadata_blob(instance.version))
+    if instance.frames_apart:
+        names.append(keys.frames_blob(instance.version))
+    return names
+
+
+def attributes_text(attributes: JsonDataSet) -> str:
+    """Attributes as compact JSON that fits into a column.
+
+    Where they do not fit, the longest are left out until they do; a search that wants one of those reads it from an
+    instance, as it does for every attribute that rows do not remember.
+    """
+    text = _dump(attributes)
+    if len(text) <= MAX_TEXT_COLUMN:
+        return text
+    kept = dict(attributes)
+    for tag in sorted(kept, key=lambda tag: len(_dump(kept[tag])), reverse=True):
+        del kept[tag]
+        text = _dump(kept)
+        if len(text) <= MAX_TEXT_COLUMN:
+            break
+    return text
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Blobs that no row names any more."""
+
+    blobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedDelete:
+    """A delete of a study, or of one series, that takes several transactions; instances newer than `before` stay."""
+
+    study: str
+    series: str | None
+    before: int
+
+
+type SweepNote = Garbage | UnfinishedDelete
+
+
+def note_columns(note: SweepNote) -> dict[str, Column]:
+    """Columns of a sweep row."""
+    match note:
+        case Garbage(blobs):
+            return {"kind": "garbage", "blobs": " ".join(blobs)}
+        case UnfinishedDelete(study, series, before):
+            return {"kind": "delete", "study": study, "seriesUid": series or "", "before": before}
+
+
+def note_of(columns: Mapping[str, Any]) -> SweepNote:
+    """The note in the columns of a sweep row."""
+    if columns["kind"] == "garbage":
+        return Garbage(tuple(columns["blobs"].split()))
+    return UnfinishedDelete(columns["study"], columns["seriesUid"] or None, columns["before"])
+
+
+def garbage_of(instances: Sequence[StoredInstance]) -> Garbage:
+    """The note that leaves every blob of some instances to the sweep. Under 300 instances fit into one note."""
+    return Garbage(tuple(name for instance in instances for name in blobs_of(instance)))

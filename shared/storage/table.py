@@ -1,0 +1,224 @@
+"""The index table as four calls: get a row, read a range in pages, commit a transaction, make sure the table exists.
+
+This is the only module that knows the table SDK, so its encoding can be replaced where a profile says so. It knows
+nothing of DICOM. SDK errors end here: losing a race is a value (`Clash`, `Stale`), everything else is `Unavailable`.
+
+Facts:
+- An entity group transaction takes at most 100 operations and 4 MiB, all in one partition, each row at most once.
+- The SDK retries a transaction whose answer was lost, and the retry then meets the rows of the first attempt. So a
+  `Clash` or `Stale` may be the service's own doing: whoever commits must read back before believing it.
+- A page may come back empty with a continuation token; `pages` follows tokens to the end.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.data.tables import (
+    EdmType,
+    EntityProperty,
+    TableEntity,
+    TableErrorCode,
+    TableTransactionError,
+    UpdateMode,
+)
+from azure.data.tables.aio import TableClient
+
+from shared.errors import Unavailable
+from shared.storage.keys import KeyRange
+
+#: Operations in one entity group transaction.
+MAX_OPERATIONS = 100
+#: Bytes of one transaction, as `Operation.size` estimates them; the service's own limit is 4 MiB.
+MAX_TRANSACTION_BYTES = 3 * 1024 * 1024
+#: Bytes of one binary column (the limit is 64 KiB).
+MAX_BINARY_COLUMN = 60 * 1024
+#: Characters of one string column (the limit is 64 KiB of UTF-16).
+MAX_TEXT_COLUMN = 30 * 1024
+
+#: What a column may hold. Whole numbers are stored with 64 bits.
+type Column = str | int | bytes
+type Columns = Mapping[str, Column]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its RowKey, its ETag and its columns."""
+
+    key: str
+    etag: str
+    columns: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change of a transaction.
+
+    insert   fails with `Clash` when the row exists
+    replace  fails with `Stale` unless the row still has `etag`
+    put      writes the row whatever was there
+    delete   fails with `Stale` unless the row exists and, where given, still has `etag`
+    """
+
+    kind: Literal["insert", "replace", "put", "delete"]
+    key: str
+    columns: Columns | None = None
+    etag: str | None = None
+
+    @property
+    def size(self) -> int:
+        """An upper estimate of the bytes this operation adds to the request body (binary columns travel as base64)."""
+        columns = self.columns or {}
+        return 1000 + sum(
+            len(name) + 40 + (len(value) * 4 // 3 if isinstance(value, bytes) else len(str(value)) * 3)
+            for name, value in columns.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Every operation took effect; `etags` has the new ETag of each written row, by RowKey."""
+
+    etags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Nothing took effect: the row that operation `index` inserts exists already."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Nothing took effect: a row has changed, or is gone, since it was read."""
+
+
+class IndexTable:
+    """The index table behind one SDK client."""
+
+    def __init__(self, client: TableClient) -> None:
+        self._client = client
+
+    async def ensure(self) -> None:
+        """Create the table if it does not exist."""
+        try:
+            await self._client.create_table()
+        except ResourceExistsError:
+            pass
+        except AzureError as error:
+            raise _unavailable(error) from error
+
+    async def get(self, partition: str, key: str, *, select: Sequence[str] | None = None) -> Row | None:
+        """One row, or None; `select` names the columns to bring."""
+        try:
+            entity = await self._client.get_entity(partition, key, select=list(select) if select else None)
+        except ResourceNotFoundError:
+            return None
+        except AzureError as error:
+            raise _unavailable(error) from error
+        return Row(key, _etag(entity), _columns(entity))
+
+    async def pages(
+        self,
+        partition: str,
+        keys: KeyRange,
+        *,
+        where: str = "",
+        select: Sequence[str] | None = None,
+        page_size: int = 1000,
+    ) -> AsyncIterator[list[Row]]:
+        """The rows of a key range in the order of their keys, a page per storage call.
+
+        `where` is an OData condition on columns (made by `condition`), `page_size` at most 1000 rows.
+        """
+        query = f"PartitionKey eq {quote(partition)} and RowKey ge {quote(keys.low)} and RowKey lt {quote(keys.high)}"
+        if where:
+            query = f"{query} and {where}"
+        names = ["RowKey", *select] if select else None
+        pages = self._client.query_entities(query, select=names, results_per_page=page_size).by_page()
+        try:
+            async for page in pages:
+                yield [Row(entity["RowKey"], _etag(entity), _columns(entity)) async for entity in page]
+        except AzureError as error:
+            raise _unavailable(error) from error
+
+    async def commit(self, partition: str, operations: Sequence[Operation]) -> Committed | Clash | Stale:
+        """Run all operations as one entity group transaction: either every one takes effect or none does."""
+        assert len(operations) <= MAX_OPERATIONS
+        try:
+            answers = await self._client.submit_transaction([_sdk_operation(partition, each) for each in operations])
+        except TableTransactionError as error:
+            code = getattr(error, "error_code", None)
+            if code == TableErrorCode.ENTITY_ALREADY_EXISTS:
+                return Clash(error.index)
+            if code in _STALE_CODES:
+                return Stale()
+            raise _unavailable(error) from error
+        except ResourceExistsError:
+            return Clash(0)
+        except ResourceNotFoundError:
+            return Stale()
+        except AzureError as error:
+            raise _unavailable(error) from error
+        return Committed(
+            {
+                operation.key: answer["etag"]
+                for operation, answer in zip(operations, answers, strict=True)
+                if answer.get("etag")
+            }
+        )
+
+
+_STALE_CODES = (TableErrorCode.UPDATE_CONDITION_NOT_SATISFIED, TableErrorCode.RESOURCE_NOT_FOUND)
+
+
+def quote(text: str) -> str:
+    """Text as an OData string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def condition(column: str, comparison: Literal["eq", "ge", "le", "lt"], text: str) -> str:
+    """One OData comparison of a string column, as the service compares: by UTF-16 code unit."""
+    return f"{column} {comparison} {quote(text)}"
+
+
+def _etag(entity: TableEntity) -> str:
+    return entity.metadata["etag"] or ""
+
+
+def _columns(entity: TableEntity) -> dict[str, Any]:
+    return {
+        name: value.value if isinstance(value, EntityProperty) else value
+        for name, value in entity.items()
+        if name not in ("PartitionKey", "RowKey")
+    }
+
+
+def _sdk_operation(partition: str, operation: Operation) -> Any:
+    entity: dict[str, Any] = {"PartitionKey": partition, "RowKey": operation.key}
+    for name, value in (operation.columns or {}).items():
+        entity[name] = EntityProperty(value, EdmType.INT64) if isinstance(value, int) else value
+    match operation.kind:
+        case "insert":
+            return ("create", entity)
+        case "put":
+            return ("upsert", entity, {"mode": UpdateMode.REPLACE})
+        case "replace":
+            return ("update", entity, {"mode": UpdateMode.REPLACE, **_if_unchanged(operation)})
+        case "delete":
+            return ("delete", entity, _if_unchanged(operation) if operation.etag else {})
+
+
+def _if_unchanged(operation: Operation) -> dict[str, Any]:
+    return {"etag": cast(str, operation.etag), "match_condition": MatchConditions.IfNotModified}
+
+
+def _unavailable(error: AzureError) -> Unavailable:
+    # The SDK's message may quote the request, and with it UIDs and names; only its status and code are passed on.
+    if isinstance(error, HttpResponseError):
+        code = getattr(error, "error_code", None) or error.reason
+        return Unavailable(f"the index answered {error.status_code} ({code})")
+    return Unavailable(f"the index could not be reached ({type(error).__name__})")
