@@ -18,6 +18,9 @@ The message of each is shown to clients and may be logged. It says what was expe
 holds a value taken from a data set: values identify patients.
 """
 
+import traceback
+from pathlib import Path
+
 
 class ServiceError(Exception):
     """Base of all errors that describe the request rather than a defect of the service."""
@@ -57,3 +60,10 @@ class MalformedDicom(Exception):
 
 class SettingError(Exception):
     """A setting has a value the service cannot run with; the message names the setting."""
+
+
+def describe(error: BaseException) -> str:
+    """An error nobody foresaw, for the log: its type and where it came from, never its text, which may quote values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}" for frame in frames[-4:]]
+    return " < ".join([type(error).__name__, *reversed(places)])

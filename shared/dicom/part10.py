@@ -18,10 +18,11 @@ Facts
 """
 
 import re
+import sys
 import zlib
 from array import array
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from struct import Struct
 from typing import Final
 
@@ -48,10 +49,10 @@ _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _OFFSET_TABLES: Final = frozenset({0x7FE00001, 0x7FE00002})  # Extended Offset Table, Extended Offset Table Lengths
 _PIXELS: Final = {0x7FE00008: "OF", 0x7FE00009: "OD", 0x7FE00010: "OW"}  # Float, Double Float, Pixel Data
 
-_LONG_VRS: Final = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 32-bit length, PS3.5 §7.1.2
-_BULK_VRS: Final = frozenset("OB OD OF OL OV OW UN".split())
+_BULK_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_LONG_VRS: Final = _BULK_VRS | {"SQ", "SV", "UC", "UR", "UT", "UV"}  # 32-bit length, PS3.5 §7.1.2
 # pydicom converts the first element of the file meta while it opens a file, and fails on VRs it cannot convert.
-_META_VRS: Final = frozenset("AE CS LO LT OB SH ST UI UL UN UR UT".split())
+_META_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "OB", "SH", "ST", "UI", "UL", "UN", "UR", "UT"})
 
 _UID: Final = re.compile(rb"[0-9.]{1,64}")
 _END_OF_IMAGE: Final = b"\xff\xd9"  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000
@@ -96,8 +97,8 @@ class EncapsulatedPixels:
     """
 
     first_item: int
-    offset_table: "array[int]"
-    lengths: "array[int]"
+    offset_table: array[int]
+    lengths: array[int]
     ends_frame: bytearray
     complete: bool
 
@@ -133,15 +134,6 @@ class _Level:
     items: int = 0
 
 
-@dataclass(slots=True)
-class _Fragments:
-    first_item: int
-    offset_table: "array[int]"
-    lengths: "array[int]" = field(default_factory=lambda: array("I"))
-    ends_frame: bytearray = field(default_factory=bytearray)
-    complete: bool = False
-
-
 class Part10Scanner:
     """Push parser of one PS3.10 file: `feed` it the bytes in any pieces, then `finish`.
 
@@ -154,15 +146,14 @@ class Part10Scanner:
         self._elide_over = elide_over
         self._header = bytearray()
         self._bulk: list[BulkValue] = []
-        self._native: NativePixels | None = None
-        self._fragments: _Fragments | None = None
+        self._pixels: NativePixels | EncapsulatedPixels | None = None
         self._syntax = ""
         self._group_length_at: int | None = None  # where in the header the value of (0002,0000) is
         self._set_order(little=True)
         self._length = 0
         self._offset = 0  # of the next byte the walk has not been given
         self._held = bytearray()  # the beginning of what the walk waits to read
-        self._inflater: "zlib._Decompress | None" = None
+        self._inflater: zlib._Decompress | None = None
         self._carried = b""  # compressed bytes read while looking for the end of the file meta
         self._mark = (0, 0)  # header bytes and bulk values before the top-level element now being walked
         self._between = False  # whether a stream that ends here ends cleanly
@@ -182,7 +173,7 @@ class Part10Scanner:
             if self._inflater is None:
                 view = view[self._advance(view) :]
             if self._inflater is not None:
-                self._inflate(view)
+                self._inflate(self._inflater, view)
         except MalformedDicom as error:
             self._failure = error
             raise
@@ -194,28 +185,21 @@ class Part10Scanner:
         """Say what was found. Raises MalformedDicom when the stream ended before a data set could begin."""
         if self._failure:
             raise self._failure
-        if not self._mark[0]:
-            raise MalformedDicom(f"the file ends after {self._length} bytes, before its file meta information")
-        if not self._syntax and (len(self._header) > self._mark[0] or self._mark[0] == 132):
-            raise MalformedDicom("the file ends inside its file meta information, before a transfer syntax")
+        if not self._syntax:
+            raise MalformedDicom(f"the file ends after {self._length} bytes, before a transfer syntax or a data set")
         # NUL padding after the data set is no sign that something is missing; anything else left over may be.
         clean = self._done or (self._between and not any(self._held))
         truncated = self._rubbish or not clean or (self._inflater is not None and not self._inflater.eof)
         del self._header[self._mark[0] :]
         del self._bulk[self._mark[1] :]
-        pixels: NativePixels | EncapsulatedPixels | None = None
-        if native := self._native:
-            present = min(native.length, self._offset - native.offset)
-            pixels = NativePixels(native.tag, native.vr, native.offset, present)
-        elif found := self._fragments:
-            pixels = EncapsulatedPixels(
-                found.first_item, found.offset_table, found.lengths, found.ends_frame, found.complete
-            )
+        if isinstance(self._pixels, NativePixels):
+            present = min(self._pixels.length, self._offset - self._pixels.offset)
+            self._pixels = replace(self._pixels, length=present)
         return ScannedFile(
-            transfer_syntax=self._syntax or IMPLICIT_LITTLE,
+            transfer_syntax=self._syntax,
             header=bytes(self._header),
             bulk=tuple(self._bulk),
-            pixels=pixels,
+            pixels=self._pixels,
             deflated=self._syntax == DEFLATED,
             length=self._length,
             truncated=truncated,
@@ -249,25 +233,24 @@ class Part10Scanner:
                 self._count -= piece
                 if self._count:
                     return at
-            starting = self._ask == _INFLATE
+            starting = self._inflater if self._ask == _INFLATE else None
             try:
                 self._ask, self._count = self._walk.send(answer)
             except StopIteration:
                 self._done = True
             if starting:
-                self._inflate(memoryview(self._carried))
+                self._inflate(starting, memoryview(self._carried))
                 return at
         return size
 
-    def _inflate(self, data: memoryview) -> None:
-        assert self._inflater is not None
+    def _inflate(self, inflater: "zlib._Decompress", data: memoryview) -> None:
         for at in range(0, len(data), _INFLATE_IN):
             rest: bytes | memoryview = data[at : at + _INFLATE_IN]
             # Once the walk has what it came for nothing more is inflated: the rest could be a bomb.
-            while not self._done and not self._inflater.eof:
-                piece = self._inflater.decompress(rest, _INFLATE_OUT)
+            while not self._done and not inflater.eof:
+                piece = inflater.decompress(rest, _INFLATE_OUT)
                 self._advance(memoryview(piece))
-                rest = self._inflater.unconsumed_tail
+                rest = inflater.unconsumed_tail
                 if not rest and len(piece) < _INFLATE_OUT:
                     break
 
@@ -303,6 +286,8 @@ class Part10Scanner:
             if tag == 0x00020000:  # File Meta Information Group Length
                 self._group_length_at = at if length == 4 else None
             elif tag == 0x00020010:  # Transfer Syntax UID
+                if vr not in ("UI", "UN", ""):
+                    raise MalformedDicom("(0002,0010) has a VR that cannot hold a UID")
                 self._take_syntax(at - len(head), at)
         if empty:
             raise MalformedDicom("file meta information is missing")
@@ -396,18 +381,20 @@ class Part10Scanner:
         return vr in _BULK_VRS and length > self._elide_over and (nested or tag not in _OFFSET_TABLES)
 
     def _pixel_data(self, tag: int, vr: str, length: int) -> _Walk[None]:
-        if self._native or self._fragments:
+        if self._pixels:
             raise MalformedDicom("there is more than one pixel data element")
         if length != _UNDEFINED:
-            self._native = NativePixels(tag, vr, self._offset, length)
+            self._pixels = NativePixels(tag, vr, self._offset, length)
             yield _SKIP, length
             return
         size = yield from self._next_item(None)
         if size is not None and (size % 4 or size > 4 * MAX_FRAGMENTS):
             raise MalformedDicom(f"the Basic Offset Table has an impossible length of {size} bytes")
-        raw = (yield _READ, size or 0)
-        table = array("I", Struct(f"{self._order}{len(raw) // 4}I").unpack(raw))
-        found = self._fragments = _Fragments(self._offset + 8, table)
+        raw = yield _READ, size or 0
+        table = array("I", raw)
+        if (sys.byteorder == "little") != (self._order == "<"):
+            table.byteswap()
+        found = self._pixels = EncapsulatedPixels(self._offset + 8, table, array("I"), bytearray(), complete=False)
         while size is not None and (size := (yield from self._next_item(None))) is not None:
             if len(found.lengths) >= MAX_FRAGMENTS:
                 raise MalformedDicom(f"pixel data has more than {MAX_FRAGMENTS} fragments")
@@ -416,7 +403,7 @@ class Part10Scanner:
             last = yield _READ, tail
             found.lengths.append(size)
             found.ends_frame.append(_END_OF_IMAGE in last)
-        found.complete = True
+        self._pixels = replace(found, complete=True)
 
     def _nested_fragments(self, level: _Level) -> _Walk[None]:
         """Walk over an encapsulated value inside an item (an icon), to just behind its Sequence Delimitation Item."""
@@ -475,13 +462,12 @@ class Part10Scanner:
             raise MalformedDicom(f"a length near byte {self._offset} reaches beyond the item or sequence around it")
 
     def _copy(self, head: bytes, length: int) -> _Walk[None]:
-        if len(self._header) + len(head) + length > self._max_header:
-            raise MalformedDicom(f"the data set without bulk values is larger than {self._max_header} bytes")
-        self._header += head
+        self._emit(head, length)
         yield _COPY, length
 
-    def _emit(self, data: bytes) -> None:
-        if len(self._header) + len(data) > self._max_header:
+    def _emit(self, data: bytes, following: int = 0) -> None:
+        """Add to the header, if that leaves room for so many bytes `following`."""
+        if len(self._header) + len(data) + following > self._max_header:
             raise MalformedDicom(f"the data set without bulk values is larger than {self._max_header} bytes")
         self._header += data
 

@@ -10,7 +10,7 @@ A blob's metadata names the index row that should point to it, so that the sweep
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -62,6 +62,14 @@ class BlobStore:
                     raise _unavailable(error) from error
                 self._opened = True
 
+    async def check(self) -> None:
+        """Ask the container for its properties. Raises Unavailable when it does not answer."""
+        await self.open()
+        try:
+            await self._container.get_container_properties()
+        except AzureError as error:
+            raise _unavailable(error) from error
+
     def upload(self, name: str) -> "Upload":
         """Begin to write a blob."""
         return Upload(self._container, name, self._blocks)
@@ -86,7 +94,7 @@ class BlobStore:
         except AzureError as error:
             raise _unavailable(error) from error
 
-    async def pieces(self, name: str, offset: int, length: int) -> AsyncIterator[bytes]:
+    async def pieces(self, name: str, offset: int, length: int) -> AsyncGenerator[bytes]:
         """A range of a blob in pieces of at most `PIECE` bytes, the next one being read while one is used."""
         end = offset + length
         following: asyncio.Task[bytes] | None = None

@@ -13,7 +13,6 @@ Left out: what the operations are (plan.py).
 """
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -75,12 +74,17 @@ class Committer:
     """Commits stores and deletes of any study, for one process."""
 
     def __init__(
-        self, table: IndexTable, partition_of: Callable[[str], Awaitable[str]], moment: Callable[[], Moment]
+        self,
+        table: IndexTable,
+        partition_of: Callable[[str], Awaitable[str]],
+        moment: Callable[[], Moment],
+        jitter: Callable[[], float],
     ) -> None:
-        """`partition_of` gives the PartitionKey of a study."""
+        """`partition_of` gives the PartitionKey of a study, `jitter` random numbers from 0 to 1."""
         self._table = table
         self._partition_of = partition_of
         self._moment = moment
+        self._jitter = jitter
         self._queues: dict[str, _Queue] = {}
 
     async def store(self, instances: Sequence[NewInstance], *, replaces: bool) -> list[CommitResult]:
@@ -150,7 +154,7 @@ class Committer:
         existing: dict[str, StoredInstance] = {}
         checked = False
         for attempt in range(MAX_ATTEMPTS):
-            await _pause(attempt)
+            await self._pause(attempt)
             wanted = {each.instance.key.series for each in batch}
             if state is None or not wanted <= state.series.keys():
                 state = await self._read_state(partition, study, wanted, state)
@@ -181,7 +185,7 @@ class Committer:
     ) -> None:
         partition = await self._partition_of(study)
         for attempt in range(MAX_ATTEMPTS):
-            await _pause(attempt)
+            await self._pause(attempt)
             state = await self._read_state(partition, study, {key.series for key in instances}, None)
             state, found = await self._read_rows(partition, state, [keys.instance_row(key) for key in instances])
             leaving = [each for each in found.values() if state.series.get(each.key.series)]
@@ -197,6 +201,10 @@ class Committer:
     async def _drop_note(self, partition: str, note: tuple[str, SweepNote | None] | None) -> None:
         if note is not None:
             await self._table.commit(partition, [Operation("delete", note[0])])
+
+    async def _pause(self, attempt: int) -> None:
+        if attempt > 1:
+            await asyncio.sleep(self._jitter() * min(MAX_PAUSE, 0.01 * 2.0**attempt))
 
     async def _commit(
         self, partition: str, operations: Iterable[Operation], attempt: int
@@ -289,11 +297,6 @@ def _largest_plan(
         keep = max(1, len(batch) * 3 // 4)
         waiting.extendleft(reversed(batch[keep:]))
         del batch[keep:]
-
-
-async def _pause(attempt: int) -> None:
-    if attempt > 1:
-        await asyncio.sleep(random.uniform(0, min(MAX_PAUSE, 0.01 * 2**attempt)))  # noqa: S311 - jitter, no secret
 
 
 async def _gather[T](calls: Sequence[Awaitable[T]]) -> list[T]:

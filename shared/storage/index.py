@@ -61,6 +61,11 @@ class Index:
             logger.warning("the index was made with %d buckets; INDEX_BUCKETS is ignored", buckets)
         return buckets
 
+    async def check(self) -> None:
+        """Read a row. Raises Unavailable when the table does not answer."""
+        await self.open()
+        await self._table.get(_SELF, _LAYOUT_ROW)
+
     async def partition_of(self, study: str) -> str:
         """PartitionKey of every row of a study."""
         return keys.partition_key(self._data_partition, keys.bucket_of(study, await self.open()))

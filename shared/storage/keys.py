@@ -18,7 +18,7 @@ Facts:
 - RowKeys compare by UTF-16 code unit. `!` sorts below every character a piece may hold, so a range of keys that
   share their first pieces is [prefix + "!", prefix + '"').
 - UIDs hold only digits and dots and stand in keys as they are; free text is escaped by `escape`.
-- A RowKey may not hold / \\ # ? or control characters and at most 1 KiB; the longest one here has under 600 characters.
+- A RowKey may not hold / \\ # ? or control characters and at most 1 KiB; the longest one here has under 512 characters.
 """
 
 import hashlib
@@ -31,9 +31,11 @@ from shared.model import InstanceKey
 _PAST_SEPARATOR = '"'
 
 #: Characters of text that go into a key; the whole value stands in a column, where it is compared again.
-MAX_KEY_TEXT = 96
+MAX_KEY_TEXT = 64
 
 _ESCAPED = re.compile(r"[^0-9A-Za-z\u00a0-\ud7ff\ue000-\U0010ffff]")
+
+_VERSION = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +206,17 @@ def version_id(time: int, randomness: int) -> str:
 
 
 def version_prefix(time: int) -> str:
-    """What the names of all blobs made within the same 2^28 microseconds (four and a half minutes) begin with."""
-    return f"{time:013x}"[:6]
+    """What the names of all blobs made within the same 2^32 microseconds (72 minutes) begin with."""
+    return f"{time:013x}"[:5]
 
 
 #: Microseconds that one `version_prefix` covers.
-VERSION_PREFIX_SPAN = 16**7
+VERSION_PREFIX_SPAN = 16**8
+
+
+def time_of_version(version: str) -> int | None:
+    """When a version id was made, in microseconds since 1970; None for a name that is none of ours."""
+    return int(version[:13], 16) if _VERSION.fullmatch(version) else None
 
 
 def metadata_blob(version: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.model import JsonDataSet, NewInstance, Series, StoredInstance, Study
+from shared.model import InstanceKey, JsonDataSet, NewInstance, Series, StoredInstance, Study
 from shared.storage import keys
 from shared.storage.table import MAX_BINARY_COLUMN, MAX_TEXT_COLUMN, Column, Row
 
@@ -128,18 +128,16 @@ def blobs_of(instance: StoredInstance) -> list[str]:
 def attributes_text(attributes: JsonDataSet) -> str:
     """Attributes as compact JSON that fits into a column.
 
-    Where they do not fit, the longest are left out until they do; a search that wants one of those reads it from an
-    instance, as it does for every attribute that rows do not remember.
+    Where they do not fit, the values of the longest are left out, which {"vr": ..., "cut": true} tells from having
+    none; a search that wants one of those reads it from an instance.
     """
     text = _dump(attributes)
-    if len(text) <= MAX_TEXT_COLUMN:
-        return text
     kept = dict(attributes)
     for tag in sorted(kept, key=lambda tag: len(_dump(kept[tag])), reverse=True):
-        del kept[tag]
-        text = _dump(kept)
         if len(text) <= MAX_TEXT_COLUMN:
             break
+        kept[tag] = {"vr": kept[tag]["vr"], "cut": True}
+        text = _dump(kept)
     return text
 
 
@@ -155,6 +153,15 @@ class Garbage:
 
 
 @dataclass(frozen=True, slots=True)
+class Orphan:
+    """The blobs of a version that no row named when it was looked for; to be looked for again before they go."""
+
+    blobs: tuple[str, ...]
+    version: str
+    owner: InstanceKey
+
+
+@dataclass(frozen=True, slots=True)
 class UnfinishedDelete:
     """A delete of a study, or of one series, that takes several transactions; instances newer than `before` stay."""
 
@@ -163,7 +170,7 @@ class UnfinishedDelete:
     before: int
 
 
-type SweepNote = Garbage | UnfinishedDelete
+type SweepNote = Garbage | Orphan | UnfinishedDelete
 
 
 def note_columns(note: SweepNote) -> dict[str, Column]:
@@ -171,15 +178,27 @@ def note_columns(note: SweepNote) -> dict[str, Column]:
     match note:
         case Garbage(blobs):
             return {"kind": "garbage", "blobs": " ".join(blobs)}
+        case Orphan(blobs, version, owner):
+            return {
+                "kind": "orphan",
+                "blobs": " ".join(blobs),
+                "version": version,
+                "owner": keys.instance_row(owner),
+            }
         case UnfinishedDelete(study, series, before):
             return {"kind": "delete", "study": study, "seriesUid": series or "", "before": before}
 
 
 def note_of(columns: Mapping[str, Any]) -> SweepNote:
     """The note in the columns of a sweep row."""
-    if columns["kind"] == "garbage":
-        return Garbage(tuple(columns["blobs"].split()))
-    return UnfinishedDelete(columns["study"], columns["seriesUid"] or None, columns["before"])
+    match columns["kind"]:
+        case "garbage":
+            return Garbage(tuple(columns["blobs"].split()))
+        case "orphan":
+            owner = keys.key_of_instance_row(columns["owner"])
+            return Orphan(tuple(columns["blobs"].split()), columns["version"], owner)
+        case _:
+            return UnfinishedDelete(columns["study"], columns["seriesUid"] or None, columns["before"])
 
 
 def garbage_of(instances: Sequence[StoredInstance]) -> Garbage:

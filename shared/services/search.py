@@ -1,0 +1,105 @@
+"""Search (PS3.18 §10.6): from a query to the data sets of its results.
+
+    Query --storage.search--> Hits --attributes of rows, and of an instance where rows do not hold them--> results
+"""
+
+import asyncio
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from shared.dicom.attributes import COMPUTED, SEARCHABLE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES
+from shared.dicomweb.query import Query
+from shared.dicomweb.search_response import INSTANCE_AVAILABILITY, RETRIEVE_URL, computed_of, result, wanted_tags
+from shared.model import InstanceKey, JsonDataSet, Level, Scope, StoredInstance
+from shared.storage import keys
+from shared.storage.archive import Archive
+from shared.storage.search import Hit, SearchRequest
+
+#: Instances that are read at the same time for attributes that rows do not hold.
+PARALLEL_READS = 16
+
+#: Of a study these are the latest stored values; they overrule what an older instance says of it.
+_OVERRULING = frozenset(attribute.tag for attribute in SEARCHABLE if attribute.level is Level.STUDY)
+_COMPUTED = COMPUTED | {RETRIEVE_URL, INSTANCE_AVAILABILITY}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResults:
+    """One page of results, each a data set in the DICOM JSON model. `cut`: there may be matches that were not read."""
+
+    data_sets: list[dict[str, Any]]
+    cut: bool
+
+
+class SearchService:
+    """Searches one archive."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    async def search(self, query: Query, scope: Scope | None, url_of: Callable[[Scope], str]) -> SearchResults:
+        """The page of results of a query. `url_of` gives the retrieve URL of a match. Raises Unavailable."""
+        request = SearchRequest(query.resource.level, scope, query.predicates, query.offset, query.limit)
+        found = await self._archive.search(request)
+        data_sets: list[dict[str, Any]] = []
+        for start in range(0, len(found.hits), PARALLEL_READS):
+            hits = found.hits[start : start + PARALLEL_READS]
+            data_sets += await asyncio.gather(*(self._result(query, hit, url_of) for hit in hits))
+        return SearchResults(data_sets, found.cut)
+
+    async def _result(self, query: Query, hit: Hit, url_of: Callable[[Scope], str]) -> dict[str, Any]:
+        scope = Scope(
+            hit.study.uid,
+            hit.series.uid if hit.series else None,
+            hit.instance.key.instance if hit.instance else None,
+        )
+        computed = computed_of(hit.study, hit.series, hit.instance, url_of(scope))
+        return dict(result(query, await self._attributes(query, hit), computed))
+
+    async def _attributes(self, query: Query, hit: Hit) -> JsonDataSet:
+        """What is known of a match, as far as the query wants it."""
+        with_study = Level.STUDY in query.resource.returned_of
+        study = hit.study.attributes if with_study else {}
+        if hit.instance is not None:
+            metadata = await self._metadata(hit.instance)
+            overruling = {tag: element for tag, element in study.items() if tag in _OVERRULING and "Value" in element}
+            return {**metadata, **overruling}
+        if hit.series is not None:
+            known = {**study, **hit.series.attributes}
+            remembered = SERIES_ATTRIBUTES | (STUDY_ATTRIBUTES if with_study else frozenset())
+            example = InstanceKey(hit.study.uid, hit.series.uid, hit.series.newest)
+        else:
+            known = dict(study)
+            remembered = STUDY_ATTRIBUTES
+            example = InstanceKey(hit.study.uid, *hit.study.newest)
+        unknown = {tag for tag in wanted_tags(query) - _COMPUTED if tag not in remembered or "cut" in known.get(tag, {})}
+        if unknown & (query.include | {tag for tag in known if "cut" in known[tag]}):
+            metadata = await self._example(example, hit)
+            known |= {tag: metadata[tag] for tag in unknown if tag in metadata}
+        return known
+
+    async def _example(self, key: InstanceKey, hit: Hit) -> JsonDataSet:
+        """The metadata of the newest instance of a study or series, or of any when that has been deleted."""
+        instance = await self._archive.index.get_instance(key, ("metadata",))
+        if instance is None:
+            series = hit.series.uid if hit.series else None
+            async for page in self._archive.index.list_instances(hit.study.uid, series):
+                if page:
+                    instance = await self._archive.index.get_instance(page[0].key, ("metadata",))
+                    break
+        return await self._metadata(instance) if instance else {}
+
+    async def _metadata(self, instance: StoredInstance) -> JsonDataSet:
+        packed = instance.metadata
+        if packed is None:
+            packed = await self._archive.blobs.read(keys.metadata_blob(instance.version))
+        data_set: JsonDataSet = await asyncio.to_thread(_unpack, packed)
+        return data_set
+
+
+def _unpack(packed: bytes) -> JsonDataSet:
+    data_set: JsonDataSet = json.loads(gzip.decompress(packed))
+    return data_set

@@ -1,0 +1,282 @@
+"""Store (PS3.18 §10.5): instances in, blobs and index rows out.
+
+    part bytes --scan, upload while they arrive--> blob --parse, judge--> NewInstance --commit--> visible
+
+Blobs come first and the commit last, so a store that dies leaves nothing but blobs that no row names, and nothing is
+visible by half. The instances of a request are committed together at its end, or `COMMIT_AFTER` at a time: a request
+that fails as a whole (a broken body, a part of a wrong type) stores none of the instances after the last full batch.
+
+A part that cannot be read, or that breaks a rule, is that instance's failure and harms no other.
+"""
+
+import asyncio
+import gzip
+import json
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from shared.dicom.attributes import PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
+from shared.dicom.instance import IMPLICIT_VR_LITTLE_ENDIAN, Instance, read_instance
+from shared.dicom.matching import strip_padding
+from shared.dicom.part10 import Part10Scanner, ScannedFile
+from shared.dicom.validation import REQUIRED, Finding, findings, missing
+from shared.dicomweb.store_response import FailureReason, WarningReason
+from shared.errors import MalformedDicom, TooLarge, describe
+from shared.model import InstanceKey, NewInstance
+from shared.storage.archive import Archive
+from shared.storage.blobs import Upload
+from shared.storage.commit import CommitResult
+
+logger = logging.getLogger(__name__)
+
+#: Instances that wait for their commit before one is made without waiting for the end of the request; bounds the
+#: metadata that is held, some kilobytes an instance.
+COMMIT_AFTER = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """Bytes of one instance and of its header, and parts of one request that are parsed and uploaded at a time."""
+
+    instance_bytes: int
+    header_bytes: int
+    parts_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """What a caller wants of a store.
+
+    `study`: instances of another study fail. `replaces`: instances that exist are replaced instead of failing.
+    `lenient`: attributes that break a rule are left out of metadata and index with a warning (v2) instead of failing
+    the instance (v1).
+    """
+
+    study: str | None
+    replaces: bool
+    lenient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the store of one instance ended: stored when `failure` is None.
+
+    `sop_class` and `sop_instance` are what the file says, None where they could not be read.
+    """
+
+    sop_class: str | None
+    sop_instance: str | None
+    key: InstanceKey | None = None
+    failure: FailureReason | None = None
+    warning: WarningReason | None = None
+    comments: tuple[Finding, ...] = ()
+
+
+class StoreService:
+    """Stores instances in one archive."""
+
+    def __init__(
+        self, archive: Archive, limits: StoreLimits, new_version: Callable[[], str], parsing: Executor
+    ) -> None:
+        """`new_version` makes blob names; `parsing` runs what takes CPU, and bounds how much of it runs at once."""
+        self._archive = archive
+        self._limits = limits
+        self._new_version = new_version
+        self._parsing = parsing
+
+    async def store(self, parts: AsyncIterator[AsyncIterator[bytes]], request: StoreRequest) -> list[Outcome]:
+        """Store every part; outcomes come in the order of parts, none for a body without parts.
+
+        Raises TooLarge when a part is too large, Unavailable when storage fails, and whatever `parts` raises.
+        """
+        await self._archive.open()
+        run = _Run(self._archive, self._limits, request)
+        try:
+            async for part in parts:
+                await run.take(part, self._new_version(), self._parsing)
+                if len(run.ready) >= COMMIT_AFTER:
+                    await run.commit()
+            await run.commit()
+        except BaseException:
+            await asyncio.shield(run.abandon())
+            raise
+        return [run.outcomes[position] for position in range(run.taken)]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One store request while it runs."""
+
+    archive: Archive
+    limits: StoreLimits
+    request: StoreRequest
+    taken: int = 0
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    ready: dict[int, tuple[NewInstance, Outcome]] = field(default_factory=dict)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    uploads: dict[int, Upload] = field(default_factory=dict)
+
+    async def take(self, part: AsyncIterator[bytes], version: str, parsing: Executor) -> None:
+        """Read one part to its end and start what is left to do with it."""
+        position, self.taken = self.taken, self.taken + 1
+        upload = self.uploads[position] = self.archive.blobs.upload(version)
+        scanner = Part10Scanner(max_header_bytes=self.limits.header_bytes)
+        length = 0
+        malformed = False
+        async for chunk in part:
+            length += len(chunk)
+            if length > self.limits.instance_bytes:
+                raise TooLarge(f"an instance is larger than {self.limits.instance_bytes} bytes")
+            if malformed:
+                continue
+            try:
+                scanner.feed(chunk)
+                await upload.write(chunk)
+            except MalformedDicom:
+                malformed = True
+                await upload.discard()
+        try:
+            scanned = None if malformed else scanner.finish()
+        except MalformedDicom:
+            scanned = None
+        if scanned is None:
+            await self._fail(position, Outcome(None, None, failure=FailureReason.CANNOT_UNDERSTAND))
+            return
+        await self._wait_for_room()
+        self.tasks.add(asyncio.create_task(self._finish(position, scanned, parsing)))
+
+    async def _wait_for_room(self) -> None:
+        while len(self.tasks) >= self.limits.parts_in_flight:
+            done, self.tasks = await asyncio.wait(self.tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+
+    async def _finish(self, position: int, scanned: ScannedFile, parsing: Executor) -> None:
+        """Parse, judge, and make the blob visible. A defect met on the way is this instance's failure alone."""
+        loop = asyncio.get_running_loop()
+        upload = self.uploads[position]
+        try:
+            parsed = await loop.run_in_executor(parsing, _parse, scanned, upload.name, self.request)
+        except MalformedDicom:
+            await self._fail(position, Outcome(None, None, failure=FailureReason.CANNOT_UNDERSTAND))
+            return
+        except Exception as error:
+            logger.error("an instance could not be processed: %s", describe(error))
+            await self._fail(position, Outcome(None, None, failure=FailureReason.PROCESSING_FAILURE))
+            return
+        outcome, new = parsed
+        if new is None:
+            await self._fail(position, outcome)
+            return
+        await upload.finish(new.key)
+        await self.archive.put_sidecars(new)
+        self.ready[position] = (new, outcome)
+
+    async def _fail(self, position: int, outcome: Outcome) -> None:
+        self.outcomes[position] = outcome
+        await self.uploads.pop(position).discard()
+
+    async def commit(self) -> None:
+        """Commit what is ready, each study on its own."""
+        if self.tasks:
+            done, self.tasks = await asyncio.wait(self.tasks)
+            for task in done:
+                task.result()
+        by_study: dict[str, list[int]] = defaultdict(list)
+        for position in sorted(self.ready):
+            by_study[self.ready[position][0].key.study].append(position)
+        await asyncio.gather(*(self._commit_study(positions) for positions in by_study.values()))
+
+    async def _commit_study(self, positions: list[int]) -> None:
+        # From here on it is the index that knows whether these blobs are wanted; `abandon` must not touch them.
+        ready = [self.ready.pop(position) for position in positions]
+        for position in positions:
+            del self.uploads[position]
+        results = await self.archive.store([new for new, _ in ready], replaces=self.request.replaces)
+        for position, (new, outcome), result in zip(positions, ready, results, strict=True):
+            if result is CommitResult.STORED:
+                self.outcomes[position] = outcome
+            else:
+                self.outcomes[position] = Outcome(
+                    outcome.sop_class, outcome.sop_instance, failure=FailureReason.ALREADY_EXISTS
+                )
+                await self.archive.delete_blobs_of(new)
+
+    async def abandon(self) -> None:
+        """Undo what was not committed. What cannot be undone is left to the sweep."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        ready = [new for new, _ in self.ready.values()]
+        unfinished = [upload for position, upload in self.uploads.items() if position not in self.ready]
+        await asyncio.gather(
+            *(self.archive.delete_blobs_of(new) for new in ready),
+            *(upload.discard() for upload in unfinished),
+            return_exceptions=True,
+        )
+
+
+def _parse(scanned: ScannedFile, version: str, request: StoreRequest) -> tuple[Outcome, NewInstance | None]:
+    """Parse and judge one instance; runs in a thread."""
+    instance = read_instance(scanned)
+    outcome, metadata = judge(instance, request)
+    if outcome.failure is not None or outcome.key is None:
+        return outcome, None
+    text = json.dumps(metadata.metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    new = NewInstance(
+        key=outcome.key,
+        version=version,
+        length=scanned.length,
+        transfer_syntax=scanned.transfer_syntax,
+        sop_class=strip_padding(instance.sop_class or ""),
+        metadata=gzip.compress(text.encode("utf-8", "replace"), compresslevel=6, mtime=0),
+        frames=instance.frames.pack() if instance.frames else None,
+        study_attributes=metadata.study_attributes,
+        series_attributes=metadata.series_attributes,
+    )
+    return outcome, new
+
+
+def judge(instance: Instance, request: StoreRequest) -> tuple[Outcome, Instance]:
+    """Whether an instance may be stored, with which warning, and what of it goes into the index.
+
+    The rules are those of the original service: see docs/conformance.md, "Store".
+    """
+    sop_class, sop_instance = instance.sop_class, instance.first(SOP_INSTANCE_UID)
+    absent = missing(instance.metadata)
+    broken = findings(instance.metadata, trailing_nuls_count=not request.lenient)
+    comments = [Finding(tag, f"The required tag '{_parenthesised(tag)}' is missing.") for tag in absent] + broken
+    forgiven = request.lenient and PATIENT_ID in instance.metadata
+    fatal = [each for each in comments if not request.lenient or each.tag in REQUIRED]
+    if forgiven and absent == [PATIENT_ID]:
+        fatal = [each for each in fatal if each.tag != PATIENT_ID]
+    if fatal:
+        failed = Outcome(
+            sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND, comments=tuple(comments)
+        )
+        return failed, instance
+    key = InstanceKey(*(strip_padding(instance.first(tag) or "") for tag in _KEY_TAGS))
+    if request.study is not None and key.study != request.study:
+        return Outcome(sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND), instance
+    warning = None
+    if instance.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN:
+        warning = WarningReason.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
+    elif comments:
+        warning = WarningReason.INDEXED_WITHOUT_INVALID_ATTRIBUTES
+    dropped = {each.tag for each in broken}
+    kept = Instance(
+        {tag: element for tag, element in instance.metadata.items() if tag not in dropped},
+        instance.transfer_syntax,
+        instance.frames,
+    )
+    return Outcome(sop_class, sop_instance, key, None, warning, tuple(comments)), kept
+
+
+_KEY_TAGS = (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)
+
+
+def _parenthesised(tag: str) -> str:
+    return f"({tag[:4].lower()},{tag[4:].lower()})"

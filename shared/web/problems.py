@@ -1,0 +1,68 @@
+"""From errors to answers: the one table of statuses, and what becomes of everything else.
+
+A `ServiceError` is answered with its status and its text. Anything else is a defect: the client gets an opaque 500, the
+log gets the type and place of the error, and neither gets its text, which may hold values of a data set.
+"""
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse, Response
+
+from shared.errors import (
+    BadRequest,
+    NotAcceptable,
+    NotFound,
+    ServiceError,
+    TooLarge,
+    Unavailable,
+    UnsupportedMedia,
+    describe,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Status of each error; a class not named here has that of its nearest base.
+STATUS: dict[type[ServiceError], int] = {
+    BadRequest: 400,
+    NotFound: 404,
+    NotAcceptable: 406,
+    TooLarge: 413,
+    UnsupportedMedia: 415,
+    Unavailable: 503,
+}
+
+#: Seconds after which a client may try again what storage could not do.
+RETRY_AFTER = 2
+
+
+def problem(error: Exception) -> Response:
+    """The answer to a request that failed."""
+    if isinstance(error, ClientDisconnect):
+        # Nobody is left to read it; the status is for the log of the platform.
+        return PlainTextResponse("The request ended before its body did.", 400)
+    if not isinstance(error, ServiceError):
+        logger.error("a request failed unexpectedly: %s", describe(error))
+        return PlainTextResponse("The service failed to process the request. Please try again later.", 500)
+    status = next(STATUS[each] for each in type(error).__mro__ if each in STATUS)
+    if status == 503:
+        logger.warning("storage failed: %s", error)
+        return PlainTextResponse(
+            "Storage is not available. Please try again later.", 503, {"Retry-After": str(RETRY_AFTER)}
+        )
+    return PlainTextResponse(str(error), status)
+
+
+def answering_problems[**P](handler: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
+    """A handler whose errors have become answers."""
+
+    @functools.wraps(handler)
+    async def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
+        try:
+            return await handler(*args, **kwargs)
+        except Exception as error:
+            return problem(error)
+
+    return answered

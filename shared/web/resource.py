@@ -1,0 +1,67 @@
+"""What every request says before its own business: version, study, series, instance, and what it accepts."""
+
+from starlette.requests import Request
+
+from shared.dicomweb.media_types import MediaRange, parse_accept
+from shared.dicomweb.uids import parse_uid
+from shared.dicomweb.urls import BaseUrl, base_url, instance_url, series_url, study_url
+from shared.dicomweb.versions import ApiVersion, parse_version
+from shared.errors import BadRequest
+from shared.model import InstanceKey, Scope
+
+_UIDS = (("study", "StudyInstanceUID"), ("series", "SeriesInstanceUID"), ("instance", "SOPInstanceUID"))
+
+
+def version_of(request: Request) -> ApiVersion:
+    """The API version in the path. Raises BadRequest for one the service lacks."""
+    return parse_version(request.path_params["version"])
+
+
+def scope_of(request: Request) -> Scope | None:
+    """The study, series or instance in the path; None when it names none. Raises BadRequest for what is not a UID."""
+    parameters = request.path_params
+    uids = [parse_uid(parameters[name], keyword) for name, keyword in _UIDS if name in parameters]
+    return Scope(*uids) if uids else None
+
+
+def named_scope_of(request: Request) -> Scope:
+    """As `scope_of`, for routes whose path names at least a study."""
+    scope = scope_of(request)
+    assert scope is not None
+    return scope
+
+
+def instance_of(scope: Scope) -> InstanceKey:
+    """The instance that a scope of that level names."""
+    assert scope.series is not None and scope.instance is not None
+    return InstanceKey(scope.study, scope.series, scope.instance)
+
+
+def accept_of(request: Request) -> tuple[MediaRange, ...]:
+    """What the client accepts: the query parameter `accept` where there is one (PS3.18 §8.3.3.1), else the headers."""
+    asked = request.query_params.getlist("accept")
+    return parse_accept(asked or request.headers.getlist("accept"))
+
+
+def refuse_markup(request: Request) -> None:
+    """Refuse a `<` in the query, as the original service does. Raises BadRequest."""
+    query = request.url.query
+    if "<" in query or "%3c" in query.lower():
+        raise BadRequest("The query must not contain '<'.")
+
+
+class Urls:
+    """The URLs of an answer: as the client sees the service, in the version it asked for."""
+
+    def __init__(self, request: Request) -> None:
+        headers = {name.lower(): value for name, value in reversed(request.headers.items())}
+        self._base: BaseUrl = base_url(headers, request.url.scheme)
+        self._version: str = request.path_params["version"]
+
+    def of(self, scope: Scope) -> str:
+        """The retrieve URL of a study, series or instance."""
+        if scope.series is None:
+            return study_url(self._base, self._version, scope.study)
+        if scope.instance is None:
+            return series_url(self._base, self._version, scope.study, scope.series)
+        return instance_url(self._base, self._version, scope.study, scope.series, scope.instance)

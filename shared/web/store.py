@@ -1,0 +1,67 @@
+"""The HTTP side of Store: POST and PUT, one instance or many (PS3.18 §10.5)."""
+
+import json
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from shared.dicomweb.negotiation import negotiate_json
+from shared.dicomweb.store_request import parse_store_content
+from shared.dicomweb.store_response import Failed, Stored, store_response
+from shared.errors import BadRequest
+from shared.model import Scope
+from shared.services.store import Outcome, StoreRequest, StoreService
+from shared.web.body import drain, parts_of
+from shared.web.problems import answering_problems
+from shared.web.resource import Urls, accept_of, scope_of, version_of
+
+
+class StoreHandlers:
+    """Answers the store routes."""
+
+    def __init__(self, service: StoreService) -> None:
+        self._service = service
+
+    @answering_problems
+    async def store(self, request: Request) -> Response:
+        """POST, which never replaces an instance, or PUT, which does."""
+        try:
+            return await self._store(request)
+        except ClientDisconnect:
+            raise BadRequest("the request ended before its body did") from None
+        except Exception:
+            await drain(request)
+            raise
+
+    async def _store(self, request: Request) -> Response:
+        version = version_of(request)
+        media = negotiate_json(accept_of(request))
+        scope = scope_of(request)
+        content = parse_store_content(request.headers.get("content-type"))
+        urls = Urls(request)
+        wanted = StoreRequest(
+            study=scope.study if scope else None,
+            replaces=request.method == "PUT",
+            lenient=version.lenient_validation,
+        )
+        outcomes = await self._service.store(parts_of(request.stream(), content), wanted)
+        answer = store_response(
+            version, [_told(outcome, urls) for outcome in outcomes], urls.of(Scope(scope.study)) if scope else None
+        )
+        if answer.body is None:
+            return Response(status_code=answer.status)
+        text = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":"))
+        # Clients compare this Content-Type as a whole, so it must have no parameters.
+        return Response(text.encode("utf-8", "replace"), answer.status, {"Content-Type": media})
+
+
+def _told(outcome: Outcome, urls: Urls) -> Stored | Failed:
+    """An outcome as the response tells it."""
+    if outcome.failure is not None or outcome.key is None:
+        assert outcome.failure is not None
+        return Failed(outcome.sop_class, outcome.sop_instance, outcome.failure, outcome.comments)
+    key = outcome.key
+    url = urls.of(Scope(key.study, key.series, key.instance))
+    return Stored(
+        outcome.sop_class or "", outcome.sop_instance or "", url, outcome.warning, outcome.comments
+    )

@@ -1,0 +1,28 @@
+"""Fixtures for every test that needs storage: one Azurite for the session, on free ports, in a temporary folder.
+
+Tests share it, so each chooses names of its own for containers and tables.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.azurite import Azurite, running
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """A running Azurite: `connection_string`, `blob_endpoint`, `table_endpoint`."""
+    with running(tmp_path_factory.mktemp("azurite")) as started:
+        yield started
+
+
+@pytest.fixture
+def settings_environment(azurite: Azurite) -> dict[str, str]:
+    """The environment variables that point the service, or a local host, at the session's Azurite."""
+    return {
+        "AzureWebJobsStorage": azurite.connection_string,
+        "DICOM_STORAGE_CONNECTION": azurite.connection_string,
+        "SWEEP_SCHEDULE": "0 0 0 1 1 *",
+        "ORPHAN_SCHEDULE": "0 0 0 1 1 *",
+    }

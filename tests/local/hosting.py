@@ -1,0 +1,61 @@
+"""Starts a local host as a process of its own, as the end-to-end tests do, and ends it again."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.settings import ROOT
+
+TOY_APP = Path(__file__).parent / "toy_app"
+
+
+@dataclass
+class RunningHost:
+    """A host that answers at `url`."""
+
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+
+@contextlib.contextmanager
+def running_host(environment: Mapping[str, str], log: Path, app: Path = ROOT) -> Iterator[RunningHost]:
+    """A host for `app` on a free port, for the length of the block; its standard error goes to `log`."""
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local.host", "--port", "0", "--app", str(app)],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        assert process.stdout is not None
+        # A host that hangs would make the reading of its first line hang too.
+        guard = threading.Timer(60, process.kill)
+        guard.start()
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("listening on "), log.read_text()
+            guard.cancel()
+            yield RunningHost(process, line.removeprefix("listening on ").strip(), log)
+        finally:
+            guard.cancel()
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            process.stdout.close()
