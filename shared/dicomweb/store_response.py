@@ -140,9 +140,10 @@ def _references(outcome: Stored | Failed) -> JsonItem:
 
 def _failed_attributes(comments: Sequence[Finding]) -> dict[str, Any]:
     """Failed Attributes Sequence: an item with an Error Comment for the first finding about each attribute."""
-    first = {each.tag: each for each in reversed(comments)}
-    told = [each for each in comments if first[each.tag] is each]
-    return _element("SQ", *({"00000902": _element("LO", _comment(each))} for each in told))
+    first: dict[str, Finding] = {}
+    for each in comments:
+        first.setdefault(each.tag, each)
+    return _element("SQ", *({"00000902": _element("LO", _comment(each))} for each in first.values()))
 
 
 def _comment(finding: Finding) -> str:

@@ -95,8 +95,8 @@ WELL_FORMED: dict[str, tuple[bytes, Parts]] = {
     "closing delimiter alone, no CRLF": (b"--b--", []),
     "preamble and closing delimiter": (b"nothing\r\n--b--\r\n", []),
     "headers": (
-        b"--b\r\ncontent-TYPE:application/dicom\r\nX-Empty:\r\nX-Space : \t v \r\nX-Empty: second\r\n\r\nD\r\n--b--\r\n",
-        [({"content-type": "application/dicom", "x-empty": "", "x-space": "v"}, b"D")],
+        b"--b\r\ncontent-TYPE:application/dicom\r\nX-None:\r\nX-Space : \t v \r\nX-None: second\r\n\r\nD\r\n--b--\r\n",
+        [({"content-type": "application/dicom", "x-none": "", "x-space": "v"}, b"D")],
     ),
     "folded header": (
         b"--b\r\nContent-Type: application/dicom;\r\n\t transfer-syntax=1.2\r\n\r\nD\r\n--b--\r\n",
@@ -175,7 +175,7 @@ MALFORMED: dict[str, tuple[bytes, str | None, str]] = {
 
 @pytest.mark.parametrize(("body", "boundary", "message"), MALFORMED.values(), ids=MALFORMED.keys())
 def test_a_malformed_body_is_refused(body: bytes, boundary: str | None, message: str) -> None:
-    for chunks in ([body], bytewise(body), [body, b"rubbish"][:1]):
+    for chunks in ([body], bytewise(body)):
         with pytest.raises(BadRequest, match=message):
             read(chunks, boundary)
 
@@ -251,8 +251,25 @@ def test_a_chunk_inside_a_part_is_handed_on_without_a_copy() -> None:
 # Properties
 
 NASTY = st.sampled_from(
-    [b"\r", b"\n", b"-", b"--", b"\r\n", b"\r\n--", b"\r\n--b", b"\r\n--bound", b"\r\n--boundaryX", b"\r\n--boundary-"]
-    + [b"--boundary", b"\r\n--boundary \rx", b"\r\n--boundary--x", b" ", b"\x00", b"b", b"DICM"]
+    [
+        b"\r",
+        b"\n",
+        b"-",
+        b"--",
+        b"\r\n",
+        b"\r\n--",
+        b"\r\n--b",
+        b"\r\n--bound",
+        b"\r\n--boundaryX",
+        b"\r\n--boundary-",
+        b"--boundary",
+        b"\r\n--boundary \rx",
+        b"\r\n--boundary--x",
+        b" ",
+        b"\x00",
+        b"b",
+        b"DICM",
+    ]
 )
 DATA = st.one_of(st.binary(max_size=60), st.lists(NASTY, max_size=12).map(b"".join))
 HEADERS = st.dictionaries(
@@ -304,13 +321,13 @@ def test_any_bytes_are_read_alike_however_they_are_cut(chunks: list[bytes], boun
 @given(parts=st.lists(st.tuples(HEADERS, st.text("abc XYZ\r\n-.", max_size=40)), min_size=1, max_size=4))
 @settings(max_examples=200, deadline=None)
 def test_the_mail_parser_of_python_reads_the_same_parts(parts: list[tuple[dict[str, str], str]]) -> None:
+    # Lines end in CRLF here: the mail parser takes a bare CR or LF for a line end, which in binary data is none.
     plain = [(headers, text.replace("\r", "").replace("\n", "\r\n").encode()) for headers, text in parts]
     headed = [({**headers, "content-type": "application/dicom"}, data) for headers, data in plain]
     body = written(headed, b"0123456789")
     head = b"MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=0123456789\r\n\r\n"
     message = email.message_from_bytes(head + body, EmailMessage, policy=email.policy.HTTP)
     seen = [part.get_payload(decode=True) for part in message.get_payload()]  # type: ignore[union-attr]
-    # That parser ends lines with the universal newline only inside text; compare what the two call data.
     assert seen == [data for _, data in read([body], "0123456789")]
 
 
@@ -321,7 +338,15 @@ SECONDS = 20.0  # generous: quadratic behaviour takes minutes on these
 
 @pytest.mark.parametrize(
     "pattern",
-    [b"\r\n--", b"\r", b"\r\n--" + b"b" * 69, b"\r\n--" + b"b" * 70 + b"x", b"\r\n--" + b"b" * 70 + b"-", b"b", b"\r\r\n-"],
+    [
+        b"\r\n--",
+        b"\r",
+        b"\r\n--" + b"b" * 69,
+        b"\r\n--" + b"b" * 70 + b"x",
+        b"\r\n--" + b"b" * 70 + b"-",
+        b"b",
+        b"\r\r\n-",
+    ],
     ids=["dashes", "CR", "all but one", "longer line", "half closed", "boundary characters", "broken"],
 )
 def test_bodies_made_of_near_delimiters_take_linear_time(pattern: bytes) -> None:
@@ -390,7 +415,11 @@ def test_no_header_can_be_smuggled_into_a_part(value: str) -> None:
 
 @pytest.mark.parametrize("boundary", ["", "a b", 'a"', "a\r\n", "x" * 71])
 def test_a_boundary_that_would_need_quotes_is_a_defect(boundary: str) -> None:
-    for make in (multipart.closing, lambda b: multipart.part_header(b, "a/b"), lambda b: multipart.content_type(b, "a/b")):
+    for make in (
+        multipart.closing,
+        lambda b: multipart.part_header(b, "a/b"),
+        lambda b: multipart.content_type(b, "a/b"),
+    ):
         with pytest.raises(ValueError, match="a boundary must be"):
             make(boundary)
 
