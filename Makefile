@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format azurite func clean
+.PHONY: help setup run samples test check format azurite func clean
 
 BIN := .venv/bin
 IS_313 := import sys; sys.exit(sys.version_info[:2] != (3, 13))
@@ -15,6 +15,9 @@ setup: .venv/.installed node_modules/.installed ## Install what is missing into 
 
 run: setup ## Run the service with Azurite at http://localhost:7071; PORT=, DATA_DIR= and AZURITE_*_PORT= change where
 	@exec $(BIN)/python -m local --with-parent
+
+samples: setup ## Write the README's three example files to samples/
+	@$(BIN)/python -m tests.samples samples
 
 test: setup ## Run all tests; ARGS= goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)

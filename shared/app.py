@@ -1,5 +1,6 @@
-"""The composition root: settings in, handlers out. The only place that makes clients, clocks, random ids and threads."""
+"""The composition root: settings in, handlers out. Only here are clients, clocks, ids and threads made."""
 
+import logging
 import os
 import random
 import secrets
@@ -55,6 +56,7 @@ def wire(settings: Settings | None = None) -> Application:
     Raises SettingError naming the setting that is wrong.
     """
     settings = settings or settings_from()
+    _keep_identifiers_out_of_logs()
     blobs, tables = _clients(settings)
     clock = _Clock(settings.garbage_grace_seconds * _MICROSECONDS)
     table = IndexTable(tables.get_table_client(settings.dicom_table))
@@ -85,9 +87,7 @@ def wire(settings: Settings | None = None) -> Application:
         search=SearchHandlers(SearchService(archive)),
         delete=DeleteHandlers(delete),
         health=HealthHandlers(HealthService(archive)),
-        sweep=SweepService(
-            archive, delete, clock.moment, orphan_age=settings.orphan_age_seconds * _MICROSECONDS
-        ),
+        sweep=SweepService(archive, delete, clock.moment, orphan_age=settings.orphan_age_seconds * _MICROSECONDS),
     )
 
 
@@ -133,6 +133,13 @@ class _Clock:
     def version(self) -> str:
         """A new blob name."""
         return keys.version_id(self._now(), secrets.randbits(80))
+
+
+def _keep_identifiers_out_of_logs() -> None:
+    """Silence the loggers that would write URLs: table rows and resources are named by UIDs, searches by patients."""
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    # The worker's own web server configures its access log after this; only a filter outlives that.
+    logging.getLogger("uvicorn.access").addFilter(lambda record: False)
 
 
 def _new_boundary() -> str:

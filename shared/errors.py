@@ -35,7 +35,7 @@ class NotFound(ServiceError):
 
 
 class NotAcceptable(ServiceError):
-    """No representation on offer satisfies the Accept header (PS3.18 §8.7.4)."""
+    """No representation on offer satisfies the Accept header (PS3.18 §8.7.8)."""
 
 
 class CannotTranscode(NotAcceptable):

@@ -30,7 +30,7 @@ AVAILABLE_TRANSFER_SYNTAX_UID = "00083002"
 
 @dataclass(frozen=True, slots=True)
 class SearchAttribute:
-    """One searchable attribute. `tag` is eight upper-case hex digits; `vr` decides how values are folded and matched."""
+    """One searchable attribute: `tag` is eight upper-case hex digits, `vr` says how its values match."""
 
     tag: str
     keyword: str

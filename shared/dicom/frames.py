@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, Literal
 
-from shared.dicom.part10 import EXPLICIT_BIG, EncapsulatedPixels, NativePixels, ScannedFile
+from shared.dicom.part10 import EXPLICIT_BIG
+from shared.dicom.scanned import EncapsulatedPixels, NativePixels, ScannedFile
 
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct("<BBIQQ")  # version, kind, frames, offset, bits of a frame or number of fragments

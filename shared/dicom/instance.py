@@ -15,7 +15,7 @@ from shared.dicom.attributes import SERIES_ATTRIBUTES, SOP_CLASS_UID, STUDY_ATTR
 from shared.dicom.frames import FrameTable, build_frame_table
 from shared.dicom.json_model import data_set_json
 from shared.dicom.matching import values_of
-from shared.dicom.part10 import ScannedFile
+from shared.dicom.scanned import ScannedFile
 from shared.errors import MalformedDicom
 from shared.model import JsonDataSet
 

@@ -34,7 +34,7 @@ RANGE_VRS = frozenset({"DA"})
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """Single value matching (PS3.4 §C.2.2.2.1), also of a list of alternatives (PS3.4 §C.2.2.2.2). Values are folded."""
+    """Single value matching (PS3.4 §C.2.2.2.1), or of a list (PS3.4 §C.2.2.2.2); values are folded."""
 
     values: tuple[str, ...]
 

@@ -28,6 +28,7 @@ from typing import Final
 
 from pydicom.datadict import dictionary_VR
 
+from shared.dicom.scanned import BulkValue, EncapsulatedPixels, NativePixels, ScannedFile
 from shared.errors import MalformedDicom
 
 EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
@@ -37,6 +38,7 @@ DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 
 MAX_FRAGMENTS: Final = 4_000_000  # 5 bytes each: 20 MB of lengths and end marks
 MAX_BULK_VALUES: Final = 65_536  # about 300 bytes each: 20 MB, where tiny icons could otherwise name millions
+MAX_ELEMENTS: Final = 300_000  # elements and items; about 1.7 kB each once pydicom and the JSON model have made them
 MAX_DEPTH: Final = 100  # sequences within sequences; pydicom recurses about five calls for each
 _INFLATE_IN: Final = 16 * 1024  # compressed bytes handed to zlib at once, so that its unread tail stays small
 _INFLATE_OUT: Final = 256 * 1024  # inflated bytes held at once, however far the input expands
@@ -63,65 +65,6 @@ _READ, _COPY, _SKIP, _INFLATE = range(4)
 type _Walk[T] = Generator[tuple[int, int], bytes, T]
 
 
-@dataclass(frozen=True, slots=True)
-class BulkValue:
-    """One value left out of the header, in bytes from where `ScannedFile.deflated` says.
-
-    `path` names it from the top: tags of eight hex digits with 0-based item indexes between them. The range of a
-    nested encapsulated value holds its items with their heads, without the Sequence Delimitation Item.
-    """
-
-    path: str
-    vr: str
-    offset: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class NativePixels:
-    """Pixel data of a defined length; `length` is the bytes really present, at most the declared length."""
-
-    tag: int
-    vr: str
-    offset: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class EncapsulatedPixels:
-    """Pixel data in fragments (PS3.5 §A.4); a fragment's value follows the one before after an 8-byte item head.
-
-    `first_item` is the offset of the first fragment's value. `offset_table` holds the Basic Offset Table, empty when
-    that is. `ends_frame` holds 1 for each fragment whose last bytes hold an end-of-image marker, else 0. `complete`
-    says whether the Sequence Delimitation Item was reached; a fragment cut short is left out.
-    """
-
-    first_item: int
-    offset_table: array[int]
-    lengths: array[int]
-    ends_frame: bytearray
-    complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ScannedFile:
-    """What one file holds and where.
-
-    `header` is preamble, prefix, file meta and data set without pixel data and with every bulk value empty.
-    `deflated` says that offsets count from the first byte of the inflated data set rather than of the file, and that
-    the header's own transfer syntax is Explicit VR Little Endian. `length` is the bytes fed. `truncated` says that the
-    stream ended inside a value or sequence, or went on with something that is no data element.
-    """
-
-    transfer_syntax: str
-    header: bytes
-    bulk: tuple[BulkValue, ...]
-    pixels: NativePixels | EncapsulatedPixels | None
-    deflated: bool
-    length: int
-    truncated: bool
-
-
 @dataclass(slots=True)
 class _Level:
     """An open data set, sequence or item. No byte of it lies at or beyond `limit`; `end` is None when undefined."""
@@ -138,7 +81,8 @@ class Part10Scanner:
     """Push parser of one PS3.10 file: `feed` it the bytes in any pieces, then `finish`.
 
     Memory is at most `max_header_bytes` (twice while finishing), MAX_FRAGMENTS, MAX_BULK_VALUES and one piece of
-    inflated data, whatever is sent. Values of bulk VRs longer than `elide_over` bytes are left out of the header.
+    inflated data, whatever is sent; MAX_ELEMENTS bounds that of whoever reads the header. Values of bulk VRs longer
+    than `elide_over` bytes are left out of the header.
     """
 
     def __init__(self, *, max_header_bytes: int = 64 * 1024 * 1024, elide_over: int = 4096) -> None:
@@ -158,6 +102,7 @@ class Part10Scanner:
         self._mark = (0, 0)  # header bytes and bulk values before the top-level element now being walked
         self._between = False  # whether a stream that ends here ends cleanly
         self._rubbish = False
+        self._elements = 0  # elements and items of the data set so far
         self._done = False
         self._failure: MalformedDicom | None = None
         self._walk = self._file()
@@ -319,6 +264,9 @@ class Part10Scanner:
             head = first + (yield _READ, 8 - len(first))
             first = b""
             self._between = False
+            self._elements += 1
+            if self._elements > MAX_ELEMENTS:
+                raise MalformedDicom(f"there are more than {MAX_ELEMENTS} elements and items")
             tag = self._tag(head)
             if level.sequence:
                 if tag == _ITEM:

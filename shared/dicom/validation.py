@@ -109,7 +109,7 @@ def _is_date(value: str) -> bool:
     if not re.fullmatch(r"[0-9]{8}", value):
         return False
     try:
-        datetime.datetime.strptime(value, "%Y%m%d")  # noqa: DTZ007 - a date has no time zone
+        datetime.datetime.strptime(value, "%Y%m%d")
     except ValueError:
         return False
     return True

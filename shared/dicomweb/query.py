@@ -85,7 +85,7 @@ class Query:
 
 
 def parse_query(parameters: Iterable[tuple[str, str]], resource: SearchResource) -> Query:
-    """Understand the name-value pairs of a query, percent-decoded, in order. Raises BadRequest for any that cannot be."""
+    """Understand the name-value pairs of a query, percent-decoded. Raises BadRequest where they make no sense."""
     reserved: dict[str, list[str]] = {name: [] for name in _RESERVED}
     conditions: dict[SearchAttribute, str] = {}
     pairs = list(parameters)
@@ -168,16 +168,14 @@ def _range(attribute: SearchAttribute, value: str) -> Test:
     if low is None and high is None:
         raise _no_date(attribute, value)
     if low is not None and high is not None and low > high:
-        raise BadRequest(
-            f"Invalid query: date range of attribute '{attribute.keyword}' begins after it ends."
-        )
+        raise BadRequest(f"Invalid query: date range of attribute '{attribute.keyword}' begins after it ends.")
     return Range(low, high)
 
 
 def _date(attribute: SearchAttribute, value: str) -> str:
     try:
         if re.fullmatch(r"[0-9]{8}", value):
-            datetime.datetime.strptime(value, "%Y%m%d")  # noqa: DTZ007 - a date has no time zone
+            datetime.datetime.strptime(value, "%Y%m%d")
             return value
     except ValueError:
         pass

@@ -1,7 +1,7 @@
 """Delete: an instance, a series or a study leaves the index at once, its blobs after a grace time.
 
-A large study takes several transactions. Each of them leaves a whole, if smaller, study with the right counts; the first
-also leaves a note, so that a delete that dies half way is finished by the sweep, or by repeating it.
+A large study takes several transactions. Each of them leaves a whole, if smaller, study with the right counts; the
+first also leaves a note, so that a delete that dies half way is finished by the sweep, or by repeating it.
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -250,9 +250,7 @@ class RetrieveService:
 
         async with aclosing(_read_ahead(in_order(), begin, self._limits.download_window)) as started:
             async for span, piece in started:
-                rest = self._archive.blobs.pieces(
-                    instance.version, span.offset + len(piece), span.length - len(piece)
-                )
+                rest = self._archive.blobs.pieces(instance.version, span.offset + len(piece), span.length - len(piece))
                 if decode is None and not span.bit_length and len(span.fragments) < 2:
                     yield Part(transfer_syntax, span.length, _chained(piece, rest))
                     continue

@@ -1,6 +1,6 @@
 """Search (PS3.18 §10.6): from a query to the data sets of its results.
 
-    Query --storage.search--> Hits --attributes of rows, and of an instance where rows do not hold them--> results
+Query --storage.search--> Hits --attributes of rows, and of an instance where rows do not hold them--> results
 """
 
 import asyncio
@@ -75,7 +75,9 @@ class SearchService:
             known = dict(study)
             remembered = STUDY_ATTRIBUTES
             example = InstanceKey(hit.study.uid, *hit.study.newest)
-        unknown = {tag for tag in wanted_tags(query) - _COMPUTED if tag not in remembered or "cut" in known.get(tag, {})}
+        unknown = {
+            tag for tag in wanted_tags(query) - _COMPUTED if tag not in remembered or "cut" in known.get(tag, {})
+        }
         if unknown & (query.include | {tag for tag in known if "cut" in known[tag]}):
             metadata = await self._example(example, hit)
             known |= {tag: metadata[tag] for tag in unknown if tag in metadata}

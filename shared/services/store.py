@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from shared.dicom.attributes import PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from shared.dicom.instance import IMPLICIT_VR_LITTLE_ENDIAN, Instance, read_instance
 from shared.dicom.matching import strip_padding
-from shared.dicom.part10 import Part10Scanner, ScannedFile
+from shared.dicom.part10 import Part10Scanner
+from shared.dicom.scanned import ScannedFile
 from shared.dicom.validation import REQUIRED, Finding, findings, missing
 from shared.dicomweb.store_response import FailureReason, WarningReason
 from shared.errors import MalformedDicom, TooLarge, describe
@@ -39,7 +40,7 @@ COMMIT_AFTER = 200
 
 @dataclass(frozen=True, slots=True)
 class StoreLimits:
-    """Bytes of one instance and of its header, and parts of one request that are parsed and uploaded at a time."""
+    """Bytes of one instance and of its header, and parts that are parsed and uploaded at a time, of all requests."""
 
     instance_bytes: int
     header_bytes: int
@@ -86,6 +87,8 @@ class StoreService:
         self._limits = limits
         self._new_version = new_version
         self._parsing = parsing
+        # One for all requests: what they hold in memory together is what has to be bounded.
+        self._room = asyncio.Semaphore(limits.parts_in_flight)
 
     async def store(self, parts: AsyncIterator[AsyncIterator[bytes]], request: StoreRequest) -> list[Outcome]:
         """Store every part; outcomes come in the order of parts, none for a body without parts.
@@ -93,7 +96,7 @@ class StoreService:
         Raises TooLarge when a part is too large, Unavailable when storage fails, and whatever `parts` raises.
         """
         await self._archive.open()
-        run = _Run(self._archive, self._limits, request)
+        run = _Run(self._archive, self._limits, request, self._room)
         try:
             async for part in parts:
                 await run.take(part, self._new_version(), self._parsing)
@@ -113,6 +116,7 @@ class _Run:
     archive: Archive
     limits: StoreLimits
     request: StoreRequest
+    room: asyncio.Semaphore
     taken: int = 0
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     ready: dict[int, tuple[NewInstance, Outcome]] = field(default_factory=dict)
@@ -145,14 +149,13 @@ class _Run:
         if scanned is None:
             await self._fail(position, Outcome(None, None, failure=FailureReason.CANNOT_UNDERSTAND))
             return
-        await self._wait_for_room()
-        self.tasks.add(asyncio.create_task(self._finish(position, scanned, parsing)))
-
-    async def _wait_for_room(self) -> None:
-        while len(self.tasks) >= self.limits.parts_in_flight:
-            done, self.tasks = await asyncio.wait(self.tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+        await self.room.acquire()
+        task = asyncio.create_task(self._finish(position, scanned, parsing))
+        task.add_done_callback(lambda _: self.room.release())
+        self.tasks.add(task)
+        for finished in [each for each in self.tasks if each.done()]:
+            self.tasks.discard(finished)
+            finished.result()
 
     async def _finish(self, position: int, scanned: ScannedFile, parsing: Executor) -> None:
         """Parse, judge, and make the blob visible. A defect met on the way is this instance's failure alone."""
@@ -254,9 +257,7 @@ def judge(instance: Instance, request: StoreRequest) -> tuple[Outcome, Instance]
     if forgiven and absent == [PATIENT_ID]:
         fatal = [each for each in fatal if each.tag != PATIENT_ID]
     if fatal:
-        failed = Outcome(
-            sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND, comments=tuple(comments)
-        )
+        failed = Outcome(sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND, comments=tuple(comments))
         return failed, instance
     key = InstanceKey(*(strip_padding(instance.first(tag) or "") for tag in _KEY_TAGS))
     if request.study is not None and key.study != request.study:

@@ -95,7 +95,7 @@ class SweepService:
         return Swept(orphans=orphans)
 
     async def _check(self, prefix: str, since: int, until: int) -> int:
-        """Look at the blobs with a prefix made from `since` to before `until`; returns how many versions are orphans."""
+        """Look at the blobs made from `since` to before `until` under a prefix; returns how many are orphans."""
         waiting: dict[str, list[str]] = defaultdict(list)
         owners: dict[str, InstanceKey] = {}
         orphans = 0

@@ -7,7 +7,7 @@ A store of one instance ends in one of two ways:
 
     insert taken    the instance, its counts and its search rows are visible, together
     insert clashes  the row is read back. It carries our version id: an earlier attempt of ours took effect and its
-                    answer was lost, so this is success. It carries another: the instance existed (45070, PS3.18 §10.5.3)
+                    answer was lost, so this is success. It carries another: the instance existed (45070)
 
 Left out: what the operations are (plan.py).
 """
@@ -134,8 +134,9 @@ class Committer:
     async def _drain(self, study: str, queue: _Queue) -> None:
         """Commit what waits, batch by batch, until nothing does."""
         state: StudyState | None = None
-        async with queue.turn:
-            while queue.waiting:
+        while queue.waiting:
+            # A turn for each batch, so that a delete need not wait until nobody stores any more.
+            async with queue.turn:
                 batch = _take(queue.waiting)
                 try:
                     state = await self._store_batch(study, state, batch, queue.waiting)
@@ -143,8 +144,8 @@ class Committer:
                     state = None
                     for each in batch:
                         each.settle(error)
-            # No await between the last look at `waiting` and this: nobody can be left behind.
-            queue.drain = None
+        # No await between the last look at `waiting` and this: nobody can be left behind.
+        queue.drain = None
 
     async def _store_batch(
         self, study: str, state: StudyState | None, batch: list[_Waiting], waiting: deque[_Waiting]
@@ -206,24 +207,18 @@ class Committer:
         if attempt > 1:
             await asyncio.sleep(self._jitter() * min(MAX_PAUSE, 0.01 * 2.0**attempt))
 
-    async def _commit(
-        self, partition: str, operations: Iterable[Operation], attempt: int
-    ) -> Committed | Clash | Stale:
+    async def _commit(self, partition: str, operations: Iterable[Operation], attempt: int) -> Committed | Clash | Stale:
         operations = list(operations)
         if attempt >= 3:
             # Search rows that a delete expects but that are not there (an index written with fewer searchable
             # attributes) would make it fail for ever.
             unconditional = [each.key for each in operations if each.kind == "delete" and each.etag is None]
-            present = await _gather(
-                [self._table.get(partition, key, select=["PartitionKey"]) for key in unconditional]
-            )
+            present = await _gather([self._table.get(partition, key, select=["PartitionKey"]) for key in unconditional])
             missing = {key for key, row in zip(unconditional, present, strict=True) if row is None}
             operations = [each for each in operations if each.key not in missing]
         return await self._table.commit(partition, operations)
 
-    async def _read_state(
-        self, partition: str, study: str, series: set[str], known: StudyState | None
-    ) -> StudyState:
+    async def _read_state(self, partition: str, study: str, series: set[str], known: StudyState | None) -> StudyState:
         """The study row and the rows of some series, added to what is known of the same study."""
         names = [keys.study_row(study), *(keys.series_row(study, uid) for uid in sorted(series))]
         study_row, *series_rows = await _gather([self._table.get(partition, name) for name in names])

@@ -167,9 +167,7 @@ def plan_delete(
         assert owner is not None
         row = keys.instance_row(instance.key)
         rows.append(Operation("delete", row, etag=before.etags[row]))
-        rows.extend(
-            Operation("delete", name) for name in instance_search_rows(before.study, owner, instance.key)
-        )
+        rows.extend(Operation("delete", name) for name in instance_search_rows(before.study, owner, instance.key))
     after = replace(before, study=study, series=series)
     notes = _garbage_notes(instances, moment)
     if note is not None:

@@ -31,7 +31,7 @@ from shared.storage.index import Index
 from shared.storage.rows import study_of
 from shared.storage.search_plan import ALL_STUDIES, driver_at
 from shared.storage.search_read import SearchReader
-from shared.storage.search_rows import search_values
+from shared.storage.search_rows import search_values, series_values
 from shared.storage.table import IndexTable, Row
 
 #: Rows, or lists of rows, that are read at the same time.
@@ -159,7 +159,7 @@ class _Descent:
         async with aclosing(sources) as hits:
             async for hit in hits:
                 assert hit.series is not None
-                if _satisfied(predicates, hit.series.attributes) and _satisfied(studies, search_values(hit.study)):
+                if _satisfied(predicates, series_values(hit.series)) and _satisfied(studies, search_values(hit.study)):
                     yield hit
 
     async def _series_by_rows(self, predicates: Sequence[Predicate]) -> AsyncGenerator[Hit]:
@@ -177,9 +177,7 @@ class _Descent:
 
     async def _parents_of(self, uids: Sequence[str]) -> Hit | None:
         """The study and series that the first two of some UIDs name."""
-        study, series = await asyncio.gather(
-            self._index.get_study(uids[0]), self._index.get_series(uids[0], uids[1])
-        )
+        study, series = await asyncio.gather(self._index.get_study(uids[0]), self._index.get_series(uids[0], uids[1]))
         return Hit(study, series) if study is not None and series is not None else None
 
     async def _series_of_studies(self) -> AsyncGenerator[Hit]:
@@ -213,7 +211,7 @@ class _Descent:
                         instance is not None
                         and hit is not None
                         and hit.series is not None
-                        and _satisfied(series_predicates, hit.series.attributes)
+                        and _satisfied(series_predicates, series_values(hit.series))
                         and _satisfied(study_predicates, search_values(hit.study))
                     ):
                         yield Hit(hit.study, hit.series, instance)

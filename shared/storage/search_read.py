@@ -36,9 +36,7 @@ class SearchReader:
         self._missed = 0
         self.cut = False
 
-    async def rows(
-        self, driver: Driver, predicates: Sequence[Predicate], wanted: int | None
-    ) -> AsyncGenerator[Row]:
+    async def rows(self, driver: Driver, predicates: Sequence[Predicate], wanted: int | None) -> AsyncGenerator[Row]:
         """The driver's rows that satisfy all `predicates`, newest first, each entity once.
 
         The predicates are on search columns, which only the rows of studies have. `wanted` is how many rows are enough;
@@ -52,9 +50,7 @@ class SearchReader:
             for row in await self._newest(driver, predicates, wanted):
                 yield row
 
-    async def _merged(
-        self, driver: Driver, predicates: Sequence[Predicate], wanted: int | None
-    ) -> AsyncGenerator[Row]:
+    async def _merged(self, driver: Driver, predicates: Sequence[Predicate], wanted: int | None) -> AsyncGenerator[Row]:
         async with AsyncExitStack() as stack:
             streams = [
                 await stack.enter_async_context(aclosing(stream))
@@ -113,9 +109,7 @@ class SearchReader:
     ) -> AsyncGenerator[tuple[str, Row]]:
         """Rows of one range in one partition that satisfy the predicates, with what they are merged by."""
         columns = None if driver is ALL_STUDIES else [each.attribute.keyword for each in predicates]
-        pages = self._table.pages(
-            partition, key_range, where=where, select=columns, page_size=page_size
-        )
+        pages = self._table.pages(partition, key_range, where=where, select=columns, page_size=page_size)
         async for page in pages:
             for row in page:
                 if all(_satisfied(each, row) for each in predicates):

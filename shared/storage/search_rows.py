@@ -9,7 +9,13 @@ conditions of a search; the row of the newest-first list holds the whole answer 
 
 from collections.abc import Iterator
 
-from shared.dicom.attributes import MODALITIES_IN_STUDY, SEARCHABLE, STUDY_INSTANCE_UID, SearchAttribute
+from shared.dicom.attributes import (
+    MODALITIES_IN_STUDY,
+    SEARCHABLE,
+    SERIES_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    SearchAttribute,
+)
 from shared.dicom.matching import RANGE_VRS, folded_values, name_forms, word_runs
 from shared.model import InstanceKey, JsonDataSet, Level, Series, Study
 from shared.storage import keys
@@ -40,8 +46,17 @@ def search_key(attribute: SearchAttribute, folded: str) -> str | None:
 
 
 def search_values(study: Study) -> JsonDataSet:
-    """A study's attributes as searches see them: with the modalities the index counts."""
-    return {**study.attributes, MODALITIES_IN_STUDY: {"vr": "CS", "Value": sorted(study.modalities)}}
+    """A study's attributes as searches see them: with the UID and the modalities that the index knows."""
+    return {
+        **study.attributes,
+        STUDY_INSTANCE_UID: {"vr": "UI", "Value": [study.uid]},
+        MODALITIES_IN_STUDY: {"vr": "CS", "Value": sorted(study.modalities)},
+    }
+
+
+def series_values(series: Series) -> JsonDataSet:
+    """A series' attributes as searches see them: with the UID that the index knows."""
+    return {**series.attributes, SERIES_INSTANCE_UID: {"vr": "UI", "Value": [series.uid]}}
 
 
 def search_columns(study: Study) -> dict[str, Column]:
@@ -80,7 +95,7 @@ def series_search_rows(study: Study, series: Series) -> dict[str, Columns]:
     return {
         keys.search_row(family, key, time, study.uid, series.uid): {}
         for attribute in _SERIES
-        for family, key in _found_under(attribute, folded_values(series.attributes, attribute))
+        for family, key in _found_under(attribute, folded_values(series_values(series), attribute))
     }
 
 

@@ -16,8 +16,8 @@ MAX_DRAINED = 256 * 1024 * 1024
 async def parts_of(stream: AsyncIterator[bytes], content: StoreContent) -> AsyncIterator[AsyncIterator[bytes]]:
     """The parts of a body, each a stream of its bytes; a body that is one instance has one part.
 
-    Read each part to its end before asking for the next. Raises BadRequest for a broken multipart body, UnsupportedMedia
-    for a part of a type that cannot be stored.
+    Read each part to its end before asking for the next. Raises BadRequest for a broken multipart body,
+    UnsupportedMedia for a part of a type that cannot be stored.
     """
     if not content.multipart:
         yield stream

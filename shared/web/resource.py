@@ -1,5 +1,7 @@
 """What every request says before its own business: version, study, series, instance, and what it accepts."""
 
+from urllib.parse import unquote
+
 from starlette.requests import Request
 
 from shared.dicomweb.media_types import MediaRange, parse_accept
@@ -39,7 +41,9 @@ def instance_of(scope: Scope) -> InstanceKey:
 
 def accept_of(request: Request) -> tuple[MediaRange, ...]:
     """What the client accepts: the query parameter `accept` where there is one (PS3.18 §8.3.3.1), else the headers."""
-    asked = request.query_params.getlist("accept")
+    # Not as form data, where the plus of "dicom+json" would be a space.
+    pairs = (pair.partition("=") for pair in request.url.query.split("&"))
+    asked = [unquote(value) for name, _, value in pairs if name == "accept"]
     return parse_accept(asked or request.headers.getlist("accept"))
 
 

@@ -62,6 +62,4 @@ def _told(outcome: Outcome, urls: Urls) -> Stored | Failed:
         return Failed(outcome.sop_class, outcome.sop_instance, outcome.failure, outcome.comments)
     key = outcome.key
     url = urls.of(Scope(key.study, key.series, key.instance))
-    return Stored(
-        outcome.sop_class or "", outcome.sop_instance or "", url, outcome.warning, outcome.comments
-    )
+    return Stored(outcome.sop_class or "", outcome.sop_instance or "", url, outcome.warning, outcome.comments)

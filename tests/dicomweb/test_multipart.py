@@ -167,6 +167,7 @@ MALFORMED: dict[str, tuple[bytes, str | None, str]] = {
     "boundary of nothing": (b"--\r\n\r\nD\r\n----\r\n", None, "1 to 70"),
     "boundary too long, learned": (b"--" + b"x" * 71 + b"\r\n\r\nD", None, "1 to 70"),
     "boundary with a control character": (b"--a\tb\r\n\r\nD", None, "1 to 70"),
+    "delimiter of a boundary that ends in dashes": (b"--b--\r\n", "b--", "before its closing delimiter"),
     "one dash": (b"-", None, "before its closing delimiter"),
     "learned line cut short": (b"--b", None, "before its closing delimiter"),
     "learned, headers cut short": (b"--b\r\n", None, "before its closing delimiter"),

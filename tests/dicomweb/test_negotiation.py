@@ -82,6 +82,7 @@ def test_the_best_representation_is_chosen(resource: Resource, accept: str, expe
         (INSTANCE, "nonsense"),
         (INSTANCE, "image/*"),
         (STUDY, "*/*, multipart/related;type=application/dicom;q=0"),
+        (INSTANCE, "multipart/related;type=*/*, multipart/related;type=application/dicom;q=0"),
         (FRAMES, "application/dicom"),
         (FRAMES, "image/jpeg"),
     ],

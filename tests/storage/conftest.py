@@ -93,7 +93,7 @@ async def bench(azurite: Azurite) -> AsyncIterator[Bench]:
         yield made
 
 
-class another_bench:  # noqa: N801 - used like a function, with `async with`
+class another_bench:
     """An archive in a container and table of a given name; a second one of the same name is another process."""
 
     def __init__(self, azurite: Azurite, name: str, clock: Clock | None = None, buckets: int = 4) -> None:

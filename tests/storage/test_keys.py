@@ -66,7 +66,9 @@ def test_escaping_keeps_prefixes_and_nothing_else_becomes_one(a: str, b: str) ->
 @given(st.text(max_size=200))
 def test_escaped_text_holds_nothing_that_a_row_key_may_not(text: str) -> None:
     escaped = keys.escape(text)
-    assert not any(character in '/\\#?!"' or ord(character) < 0x20 or 0x7F <= ord(character) <= 0x9F for character in escaped)
+    assert not any(
+        character in '/\\#?!"' or ord(character) < 0x20 or 0x7F <= ord(character) <= 0x9F for character in escaped
+    )
     assert len(escaped) <= 3 * keys.MAX_KEY_TEXT
 
 
@@ -101,9 +103,7 @@ def test_a_study_s_rows_leave_out_studies_whose_uid_begins_alike() -> None:
 def test_the_latest_time_and_the_latest_date_sort_first() -> None:
     assert keys.newest_first(NOW + 1) < keys.newest_first(NOW)
     assert keys.newest_date_first("20200923") < keys.newest_date_first("20200922")
-    found = keys.search_rows_between(
-        "00080020", keys.newest_date_first("20200922"), keys.newest_date_first("20200901")
-    )
+    found = keys.search_rows_between("00080020", keys.newest_date_first("20200922"), keys.newest_date_first("20200901"))
     row = keys.search_row("00080020", keys.newest_date_first("20200901"), "9f5dbe7e1bfff", "1.2")
     assert found.low <= row < found.high
 
