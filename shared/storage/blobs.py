@@ -178,8 +178,6 @@ class Upload:
 
     async def discard(self) -> None:
         """Forget what was written. Blocks already staged are dropped at once, not after the service's week."""
-        for task in self._staging:
-            task.cancel()
         await asyncio.gather(*self._staging, return_exceptions=True)
         self._buffer = bytearray()
         if self._staged:

@@ -93,6 +93,5 @@ def test_an_instance_larger_than_the_memory_allowed_streams_in_and_out(
         assert api.http.get(f"/{path}/frames/{FRAMES + 1}", headers=one_frame).status_code == 404
         after_retrieve = memory_of(host, "VmHWM") - idle
 
-    print("MEM", idle, after_store, after_retrieve)
     assert after_store < ALLOWED_MIB
     assert after_retrieve < ALLOWED_MIB

@@ -1,0 +1,1 @@
+"""Measurements that anyone can repeat; benchmarks/README.md says how and what they are worth."""
