@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -136,8 +137,13 @@ class _Clock:
 
 
 def _keep_identifiers_out_of_logs() -> None:
-    """Silence the loggers that would write URLs: table rows and resources are named by UIDs, searches by patients."""
+    """Silence libraries that log what they work on.
+
+    URLs name table rows and resources by UIDs, and searches by patients; what pydicom has to say quotes values.
+    """
     logging.getLogger("azure").setLevel(logging.WARNING)
+    logging.getLogger("pydicom").addFilter(lambda record: False)
+    warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
     # The worker's own web server configures its access log after this; only a filter outlives that.
     logging.getLogger("uvicorn.access").addFilter(lambda record: False)
 

@@ -16,6 +16,7 @@ from pydicom import DataElement, Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -102,7 +103,7 @@ def frame_to_explicit_little(frame: bytes, source: str, image: Image) -> bytes:
         decoded, properties = get_decoder(source).as_buffer(
             encapsulate([frame]),
             index=0,
-            transfer_syntax_uid=source,
+            transfer_syntax_uid=UID(source),
             rows=image.rows,
             columns=image.columns,
             samples_per_pixel=image.samples_per_pixel,

@@ -78,7 +78,9 @@ class RetrieveService:
     async def instances(self, scope: Scope, transfer_syntax: str) -> AsyncGenerator[Part]:
         """Every instance of a scope, in the order of UIDs; consume one part before asking for the next.
 
-        Raises NotFound when there is none, CannotTranscode when one of them cannot be had in the transfer syntax.
+        Raises NotFound when there is none, CannotTranscode when the first of them, or one of those whose own transfer
+        syntax rules it out, cannot be had in the transfer syntax. An instance whose pixel data turn out to be broken only
+        when its turn has come is sent as stored: its part says in which transfer syntax that is.
         """
         if transfer_syntax != AS_STORED:
             await self._check_all(scope, transfer_syntax)
@@ -86,7 +88,9 @@ class RetrieveService:
         first = await anext(pages, None)
         if not first:
             raise _not_found(scope)
-        return self._parts(first, pages, transfer_syntax)
+        parts = self._parts(first, pages, transfer_syntax)
+        # The first part is made before anything is sent: what cannot be decoded is a 406, too.
+        return _begun(await anext(parts), parts)
 
     async def _check_all(self, scope: Scope, transfer_syntax: str) -> None:
         async for page in self._archive.index.pages_of(scope):
@@ -121,22 +125,32 @@ class RetrieveService:
             return self._archive.blobs.read(instance.version, 0, min(PIECE, instance.length))
 
         async with aclosing(_read_ahead(in_order(), begin, self._limits.download_window)) as started:
+            sent = False
             async for instance, piece in started:
                 if transfer_syntax in (AS_STORED, instance.transfer_syntax):
-                    chunks = self._rest(instance, piece)
-                    yield Part(instance.transfer_syntax, instance.length, chunks)
+                    yield Part(instance.transfer_syntax, instance.length, self._rest(instance, piece))
                 else:
-                    yield Part(transfer_syntax, None, self._transcoded(instance, piece))
+                    yield await self._transcoded(instance, piece, transfer_syntax, or_stored=sent)
+                sent = True
 
     async def _rest(self, instance: StoredInstance, piece: bytes) -> AsyncIterator[bytes]:
         yield piece
         async for more in self._archive.blobs.pieces(instance.version, len(piece), instance.length - len(piece)):
             yield more
 
-    async def _transcoded(self, instance: StoredInstance, piece: bytes) -> AsyncIterator[bytes]:
+    async def _transcoded(
+        self, instance: StoredInstance, piece: bytes, transfer_syntax: str, *, or_stored: bool
+    ) -> Part:
+        """An instance in the transfer syntax or, if it cannot be had in that and `or_stored`, as stored."""
         whole = b"".join([each async for each in self._rest(instance, piece)])
         loop = asyncio.get_running_loop()
-        yield await loop.run_in_executor(self._parsing, file_to_explicit_little, whole)
+        try:
+            whole = await loop.run_in_executor(self._parsing, file_to_explicit_little, whole)
+        except CannotTranscode:
+            if not or_stored:
+                raise
+            transfer_syntax = instance.transfer_syntax
+        return Part(transfer_syntax, len(whole), _one(whole))
 
     # Metadata
 
