@@ -99,6 +99,10 @@ def _clients(settings: Settings) -> tuple[BlobServiceClient, TableServiceClient]
         "max_single_get_size": PIECE,
         "max_chunk_get_size": PIECE,
         "max_block_size": BLOCK,
+        # As patient as the table client, some seconds: with the SDK's own pauses a 503 takes a minute and a half.
+        "initial_backoff": 1,
+        "increment_base": 2,
+        "random_jitter_range": 1,
     }
     if settings.dicom_storage_connection:
         try:

@@ -38,7 +38,7 @@ class Settings:
     max_header_bytes: int = 64 * MIB
     #: Blobs that are being downloaded ahead of the one being sent, per response; each holds at most 4 MiB.
     download_window: int = 4
-    #: Parts, of all requests together, that are being parsed and uploaded while others arrive; each holds at most 8 MiB.
+    #: Parts, of all requests together, that are being parsed and uploaded while others arrive; each up to 8 MiB.
     upload_window: int = 8
     #: Index rows a search may read that no key range narrows (`*abc*`), before its answer is cut short.
     search_scan_rows: int = 100_000

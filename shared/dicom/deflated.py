@@ -51,12 +51,14 @@ class RangeInflater:
 
         Raises MalformedDicom for bytes that cannot be inflated.
         """
-        while data and not self.done:
+        full = False  # zlib may have read all of the input and still hold output
+        while (data or full) and not self.done:
             try:
                 inflated = self._inflater.decompress(data, _INFLATED_AT_ONCE)
             except zlib.error:
                 raise MalformedDicom("the deflated data set cannot be inflated") from None
             data = self._inflater.unconsumed_tail
+            full = len(inflated) == _INFLATED_AT_ONCE
             skipped = min(self._skip, len(inflated))
             self._skip -= skipped
             piece = inflated[skipped : skipped + self._left]

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, Literal
 
-from shared.dicom.part10 import EXPLICIT_BIG
 from shared.dicom.scanned import EncapsulatedPixels, NativePixels, ScannedFile
+from shared.dicom.walk import EXPLICIT_BIG
 
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct("<BBIQQ")  # version, kind, frames, offset, bits of a frame or number of fragments
@@ -140,6 +140,40 @@ def join_fragments(span: FrameSpan, data: bytes) -> bytes:
         pieces.append(view[at : at + length])
         at += length + _ITEM_HEAD
     return b"".join(pieces)
+
+
+class FragmentJoiner:
+    """The same piece by piece, for frames too large to hold: `feed` it the bytes of a span, in order.
+
+    `fragments` are their lengths in bytes, as in `FrameSpan`.
+    """
+
+    def __init__(self, fragments: Sequence[int]) -> None:
+        self._fragments = iter(fragments)
+        self._keep = next(self._fragments, 0)
+        self._drop = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Those of the next bytes that belong to the frame."""
+        kept = []
+        at = 0
+        while at < len(data):
+            if self._drop:
+                dropped = min(self._drop, len(data) - at)
+                at += dropped
+                self._drop -= dropped
+                continue
+            if not self._keep:
+                following = next(self._fragments, None)
+                if following is None:
+                    break
+                self._keep, self._drop = following, _ITEM_HEAD
+                continue
+            piece = data[at : at + self._keep]
+            kept.append(piece)
+            at += len(piece)
+            self._keep -= len(piece)
+        return b"".join(kept)
 
 
 def extract_bits(span: FrameSpan, data: bytes) -> bytes:

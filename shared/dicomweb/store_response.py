@@ -47,7 +47,6 @@ class FailureReason(_Reason):
     PROCESSING_FAILURE = 0x0110, "The service failed while it processed the instance; sending it again may help."
     CANNOT_UNDERSTAND = 0xA900, "The instance cannot be read, breaks a rule, or is of another study than the URL says."
     ALREADY_EXISTS = 0xB00E, "An instance with the same study, series and instance UID is stored already."
-    BEING_CREATED = 0xB00F, "Another request is storing the same instance at this moment."
 
 
 class WarningReason(_Reason):

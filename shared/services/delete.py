@@ -14,8 +14,8 @@ from shared.storage.commit import BATCH
 from shared.storage.plan import Moment
 from shared.storage.rows import UnfinishedDelete
 
-#: Microseconds after which the sweep takes a delete for dead. Longer than any request may run.
-UNFINISHED_AFTER = 600_000_000
+#: Microseconds after which the sweep takes a delete for dead: longer than any request may run (host.json).
+UNFINISHED_AFTER = 1_200_000_000
 
 
 class DeleteService:

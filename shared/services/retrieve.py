@@ -10,8 +10,8 @@ byte: after that a failure can only break the connection off.
 """
 
 import asyncio
-import gzip
 import json
+import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -19,7 +19,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from shared.dicom.deflated import MAX_FILE_META, RangeInflater, data_set_start
-from shared.dicom.frames import FrameSpan, FrameTable, extract_bits, join_fragments
+from shared.dicom.frames import FragmentJoiner, FrameSpan, FrameTable, extract_bits, join_fragments
 from shared.dicom.transcode import (
     DEFLATED,
     EXPLICIT_LITTLE,
@@ -79,8 +79,8 @@ class RetrieveService:
         """Every instance of a scope, in the order of UIDs; consume one part before asking for the next.
 
         Raises NotFound when there is none, CannotTranscode when the first of them, or one of those whose own transfer
-        syntax rules it out, cannot be had in the transfer syntax. An instance whose pixel data turn out to be broken only
-        when its turn has come is sent as stored: its part says in which transfer syntax that is.
+        syntax rules it out, cannot be had in the transfer syntax. An instance whose pixel data turn out to be broken
+        only when its turn has come is sent as stored: its part says in which transfer syntax that is.
         """
         if transfer_syntax != AS_STORED:
             await self._check_all(scope, transfer_syntax)
@@ -185,15 +185,21 @@ class RetrieveService:
         separator = b"["
         async for page in pages:
             for instance in page:
-                yield separator + await self._metadata_json(instance)
+                yield separator
+                async for piece in self._metadata_json(instance):
+                    yield piece
                 separator = b","
         yield b"[]" if separator == b"[" else b"]"
 
-    async def _metadata_json(self, instance: StoredInstance) -> bytes:
-        if instance.metadata is not None:
-            return gzip.decompress(instance.metadata)
-        packed = await self._archive.blobs.read(keys.metadata_blob(instance.version))
-        return await asyncio.to_thread(gzip.decompress, packed)
+    async def _metadata_json(self, instance: StoredInstance) -> AsyncIterator[bytes]:
+        """The JSON object of one instance, a piece at a time: some kilobytes can unpack to many megabytes."""
+        packed = instance.metadata
+        if packed is None:
+            packed = await self._archive.blobs.read(keys.metadata_blob(instance.version))
+        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        while packed:
+            yield unpacker.decompress(packed, PIECE)
+            packed = unpacker.unconsumed_tail
 
     # Frames
 
@@ -212,6 +218,8 @@ class RetrieveService:
         if table is None or max(numbers) > table.count:
             raise NotFound("The specified frame cannot be found.")
         spans = [table.locate(number) for number in numbers]
+        if any(span.bit_length and span.length > self._limits.transcode_bytes for span in spans):
+            raise CannotTranscode(f"a frame of bits larger than {self._limits.transcode_bytes} bytes is not available")
         if transfer_syntax in (AS_STORED, instance.transfer_syntax):
             return self._frames(instance, spans, None, instance.transfer_syntax)
         if transfer_syntax != EXPLICIT_LITTLE or not can_transcode(instance.transfer_syntax, transfer_syntax):
@@ -239,7 +247,7 @@ class RetrieveService:
         return FrameTable.unpack(packed) if packed else None
 
     async def _parsed_metadata(self, instance: StoredInstance) -> JsonDataSet:
-        metadata: JsonDataSet = json.loads(await self._metadata_json(instance))
+        metadata: JsonDataSet = json.loads(b"".join([piece async for piece in self._metadata_json(instance)]))
         return metadata
 
     async def _frames(
@@ -265,8 +273,9 @@ class RetrieveService:
         async with aclosing(_read_ahead(in_order(), begin, self._limits.download_window)) as started:
             async for span, piece in started:
                 rest = self._archive.blobs.pieces(instance.version, span.offset + len(piece), span.length - len(piece))
-                if decode is None and not span.bit_length and len(span.fragments) < 2:
-                    yield Part(transfer_syntax, span.length, _chained(piece, rest))
+                if decode is None and not span.bit_length:
+                    length = sum(span.fragments) if span.fragments else span.length
+                    yield Part(transfer_syntax, length, _joined(span, piece, rest))
                     continue
                 stored = b"".join([piece, *[each async for each in rest]])
                 whole = extract_bits(span, stored) if span.bit_length else join_fragments(span, stored)
@@ -317,10 +326,12 @@ async def _read_ahead[T](
         await asyncio.gather(*(piece for _, piece in waiting), return_exceptions=True)
 
 
-async def _chained(piece: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield piece
+async def _joined(span: FrameSpan, piece: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The bytes of a frame's span as they come, without the item heads between its fragments."""
+    joiner = FragmentJoiner(span.fragments or (span.length,))
+    yield joiner.feed(piece)
     async for more in rest:
-        yield more
+        yield joiner.feed(more)
 
 
 async def _begun(first: Part, rest: AsyncGenerator[Part]) -> AsyncGenerator[Part]:

@@ -246,7 +246,7 @@ def _parse(scanned: ScannedFile, version: str, request: StoreRequest) -> tuple[O
 def judge(instance: Instance, request: StoreRequest) -> tuple[Outcome, Instance]:
     """Whether an instance may be stored, with which warning, and what of it goes into the index.
 
-    The rules are those of the original service: see docs/conformance.md, "Store".
+    The rules are those of the original service.
     """
     sop_class, sop_instance = instance.sop_class, instance.first(SOP_INSTANCE_UID)
     absent = missing(instance.metadata)

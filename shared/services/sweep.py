@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.errors import ServiceError
+from shared.errors import describe
 from shared.model import InstanceKey
 from shared.services.delete import DeleteService
 from shared.storage import keys
@@ -55,9 +55,10 @@ class SweepService:
                 blobs += await self._work_off(note)
                 await self._archive.index.delete_note(partition, name)
                 done += 1
-            except ServiceError as error:
+            except Exception as error:
+                # Whatever it is: a note that cannot be worked off must not keep the others from it.
                 failed += 1
-                logger.warning("work of the sweep is left for its next run: %s", error)
+                logger.error("work of the sweep is left for its next run: %s", describe(error))
         return Swept(notes=done, failed=failed, blobs=blobs)
 
     async def _work_off(self, note: SweepNote) -> int:

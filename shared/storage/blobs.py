@@ -145,6 +145,7 @@ class Upload:
         self._buffer = bytearray()
         self._staged: list[BlobBlock] = []
         self._staging: set[asyncio.Task[None]] = set()
+        self._visible = False
 
     async def write(self, data: bytes | memoryview) -> None:
         """Add bytes. Waits while too many blocks are under way. Raises Unavailable when a block cannot be staged."""
@@ -171,21 +172,23 @@ class Upload:
                     await self._stage()
                 await asyncio.gather(*self._staging)
                 await self._client.commit_block_list(self._staged, metadata=metadata, content_settings=content)
+            self._visible = True
         except AzureError as error:
             raise _unavailable(error) from error
         finally:
             self._buffer = bytearray()
 
     async def discard(self) -> None:
-        """Forget what was written. Blocks already staged are dropped at once, not after the service's week."""
+        """Undo what was written, finished or not. Staged blocks are dropped at once, not after the service's week."""
         await asyncio.gather(*self._staging, return_exceptions=True)
         self._buffer = bytearray()
-        if self._staged:
-            try:
+        try:
+            if self._staged and not self._visible:
                 await self._client.upload_blob(b"", overwrite=True)
+            if self._staged or self._visible:
                 await self._client.delete_blob()
-            except AzureError as error:
-                raise _unavailable(error) from error
+        except AzureError as error:
+            raise _unavailable(error) from error
 
     async def _stage(self) -> None:
         block, self._buffer = bytes(self._buffer), bytearray()

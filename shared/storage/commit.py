@@ -110,14 +110,17 @@ class Committer:
     async def delete(
         self, study: str, instances: Sequence[InstanceKey], note: tuple[str, SweepNote | None] | None = None
     ) -> None:
-        """Take the instances that still exist out of the index, in one transaction; see `plan_delete` for `note`.
+        """Take the instances that still exist out of the index, in as few transactions as they fit into.
 
-        At most `BATCH` instances. Raises Unavailable when the index cannot be written.
+        At most `BATCH` instances. A `note` that is written is written first, one that is removed is removed last; see
+        `plan_delete`. Raises Unavailable when the index cannot be written.
         """
         queue = self._enter(study)
         try:
             async with queue.turn:
-                await self._delete(study, instances, note)
+                waiting = list(instances)
+                while waiting:
+                    waiting = await self._delete(study, waiting, note)
         finally:
             self._leave(study, queue)
 
@@ -183,7 +186,8 @@ class Committer:
 
     async def _delete(
         self, study: str, instances: Sequence[InstanceKey], note: tuple[str, SweepNote | None] | None
-    ) -> None:
+    ) -> list[InstanceKey]:
+        """Delete as many of the instances as fit into one transaction; returns the others."""
         partition = await self._partition_of(study)
         for attempt in range(MAX_ATTEMPTS):
             await self._pause(attempt)
@@ -191,16 +195,15 @@ class Committer:
             state, found = await self._read_rows(partition, state, [keys.instance_row(key) for key in instances])
             leaving = [each for each in found.values() if state.series.get(each.key.series)]
             if state.study is None or not leaving:
-                if note is None or note[1] is None:
-                    await self._drop_note(partition, note)
-                return
-            plan = plan_delete(state, leaving, self._moment(), note=note)
+                await self._drop_note(partition, note)
+                return []
+            plan, others = _largest_delete(state, leaving, self._moment(), note)
             if isinstance(await self._commit(partition, plan.operations, attempt), Committed):
-                return
+                return [each.key for each in others]
         raise Unavailable("the study is being changed by too many others at once")
 
     async def _drop_note(self, partition: str, note: tuple[str, SweepNote | None] | None) -> None:
-        if note is not None:
+        if note is not None and note[1] is None:
             await self._table.commit(partition, [Operation("delete", note[0])])
 
     async def _pause(self, attempt: int) -> None:
@@ -292,6 +295,19 @@ def _largest_plan(
         keep = max(1, len(batch) * 3 // 4)
         waiting.extendleft(reversed(batch[keep:]))
         del batch[keep:]
+
+
+def _largest_delete(
+    state: StudyState, leaving: list[StoredInstance], moment: Moment, note: tuple[str, SweepNote | None] | None
+) -> tuple[Plan, list[StoredInstance]]:
+    """The plan for as many of the instances as fit into one transaction, and the others."""
+    keep = len(leaving)
+    while True:
+        last = keep == len(leaving)
+        plan = plan_delete(state, leaving[:keep], moment, note=note if note and (last or note[1]) else None)
+        if plan.fits or keep == 1:
+            return plan, leaving[keep:]
+        keep = max(1, keep * 3 // 4)
 
 
 async def _gather[T](calls: Sequence[Awaitable[T]]) -> list[T]:

@@ -85,7 +85,7 @@ async def search(table: IndexTable, index: Index, request: SearchRequest, *, sca
     else:
         partitions = [await index.partition_of(request.scope.study)]
     reader = SearchReader(table, partitions, scan_limit)
-    descent = _Descent(index, reader, request)
+    descent = _Descent(index, reader, request, scan_limit)
     hits: list[Hit] = []
     position = 0
     async with aclosing(descent.matches()) as matches:
@@ -101,11 +101,13 @@ async def search(table: IndexTable, index: Index, request: SearchRequest, *, sca
 class _Descent:
     """One search on its way down the levels."""
 
-    def __init__(self, index: Index, reader: SearchReader, request: SearchRequest) -> None:
+    def __init__(self, index: Index, reader: SearchReader, request: SearchRequest, scan_limit: int) -> None:
         self._index = index
         self._reader = reader
         self._request = request
+        self._scan_limit = scan_limit
         # At the level that is asked for the page says how many are enough; above it, nothing does.
+        self._missed = 0
         self._wanted = {level: request.end if level is request.level else None for level in Level}
 
     async def matches(self) -> AsyncGenerator[Hit]:
@@ -161,6 +163,11 @@ class _Descent:
                 assert hit.series is not None
                 if _satisfied(predicates, series_values(hit.series)) and _satisfied(studies, search_values(hit.study)):
                     yield hit
+                    continue
+                self._missed += 1
+                if self._missed >= self._scan_limit:
+                    self._reader.cut = True
+                    return
 
     async def _series_by_rows(self, predicates: Sequence[Predicate]) -> AsyncGenerator[Hit]:
         driver = driver_at(Level.SERIES, predicates)

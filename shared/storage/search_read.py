@@ -56,8 +56,14 @@ class SearchReader:
                 await stack.enter_async_context(aclosing(stream))
                 for stream in self._streams(driver, predicates, wanted)
             ]
-            heads = await asyncio.gather(*(anext(stream, None) for stream in streams))
-            heap = [(head[0], number, head[1]) for number, head in enumerate(heads) if head is not None]
+            # All are awaited even when one fails: a stream that is still being read cannot be closed.
+            heads = await asyncio.gather(*(anext(stream, None) for stream in streams), return_exceptions=True)
+            heap: list[tuple[str, int, Row]] = []
+            for number, head in enumerate(heads):
+                if isinstance(head, BaseException):
+                    raise head
+                if head is not None:
+                    heap.append((head[0], number, head[1]))
             heapq.heapify(heap)
             last = None
             while heap:

@@ -23,7 +23,7 @@ from shared.storage.rows import study_columns
 from shared.storage.table import Column, Columns
 
 #: Runs of words of one name that get a row of their own; bounds the rows of a study with a hostile name.
-MAX_WORD_RUNS = 16
+MAX_WORD_RUNS = 12
 
 #: The whole name and its three component groups (PS3.5 §6.2.1); bounds the rows of a study with a hostile name.
 MAX_NAME_FORMS = 4

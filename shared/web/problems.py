@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 
+from shared.dicomweb.versions import SUPPORTED_VERSIONS
 from shared.errors import (
     BadRequest,
     NotAcceptable,
@@ -61,8 +62,10 @@ def answering_problems[**P](handler: Callable[P, Awaitable[Response]]) -> Callab
     @functools.wraps(handler)
     async def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
         try:
-            return await handler(*args, **kwargs)
+            response = await handler(*args, **kwargs)
         except Exception as error:
-            return problem(error)
+            response = problem(error)
+        response.headers["api-supported-versions"] = SUPPORTED_VERSIONS
+        return response
 
     return answered

@@ -21,8 +21,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from shared.dicom.frames import FrameSpan, FrameTable, build_frame_table, extract_bits, join_fragments
-from shared.dicom.part10 import EncapsulatedPixels, NativePixels, Part10Scanner, ScannedFile
+from shared.dicom.frames import FragmentJoiner, FrameSpan, FrameTable, build_frame_table, extract_bits, join_fragments
+from shared.dicom.part10 import Part10Scanner
+from shared.dicom.scanned import EncapsulatedPixels, NativePixels, ScannedFile
 from tests.builders import drawing, encapsulated, instance, item
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -330,3 +331,12 @@ def test_cuts_the_same_frames_as_pydicom_from(path: Path) -> None:
 
 def test_explicit_little_endian_is_the_default_of_the_builders() -> None:
     assert scan(instance()).transfer_syntax == ExplicitVRLittleEndian
+
+
+@given(st.lists(st.binary(max_size=20), min_size=1, max_size=6), st.integers(1, 9))
+def test_joins_fragments_piece_by_piece_as_it_does_at_once(fragments: list[bytes], piece: int) -> None:
+    data = item(fragments[0])[8:] + b"".join(item(each) for each in fragments[1:])
+    lengths = tuple(len(each) + len(each) % 2 for each in fragments)
+    joiner = FragmentJoiner(lengths)
+    joined = b"".join(joiner.feed(data[at : at + piece]) for at in range(0, len(data), piece))
+    assert joined == join_fragments(FrameSpan(0, len(data), lengths), data)

@@ -22,7 +22,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from shared.dicom.part10 import BulkValue, EncapsulatedPixels, NativePixels, Part10Scanner, ScannedFile
+from shared.dicom.part10 import Part10Scanner
+from shared.dicom.scanned import BulkValue, EncapsulatedPixels, NativePixels, ScannedFile
 from shared.errors import MalformedDicom
 from tests.builders import encapsulated, file_of, instance, item
 
@@ -404,8 +405,8 @@ def test_refuses_a_header_larger_than_the_limit_before_it_comes() -> None:
 
 
 def test_refuses_more_fragments_and_bulk_values_than_it_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.dicom.part10.MAX_FRAGMENTS", 3)
-    monkeypatch.setattr("shared.dicom.part10.MAX_BULK_VALUES", 3)
+    monkeypatch.setattr("shared.dicom.walk.MAX_FRAGMENTS", 3)
+    monkeypatch.setattr("shared.dicom.walk.MAX_BULK_VALUES", 3)
     assert scan(encapsulated([[b"ab"]] * 3)).pixels
     with pytest.raises(MalformedDicom, match="fragments"):
         scan(encapsulated([[b"ab"]] * 4, bot=False))

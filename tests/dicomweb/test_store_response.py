@@ -147,7 +147,6 @@ def test_reason_codes_are_those_of_the_original_service() -> None:
         "PROCESSING_FAILURE": 272,
         "CANNOT_UNDERSTAND": 43264,
         "ALREADY_EXISTS": 45070,
-        "BEING_CREATED": 45071,
         "INDEXED_WITHOUT_INVALID_ATTRIBUTES": 1,
         "DATA_SET_DOES_NOT_MATCH_SOP_CLASS": 45063,
     }

@@ -23,7 +23,9 @@ from shared.storage.table import MAX_BINARY_COLUMN
 from tests.builders import DRAWN_INSTANCE, DRAWN_SERIES, DRAWN_STUDY
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").rglob("*.md")])
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(each for name in ("docs", "infra", "benchmarks") for each in (ROOT / name).rglob("*.md"))]
+)
 
 #: Where the README expects the service.
 HERE = "http://localhost:7071"
@@ -94,7 +96,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_id)
 def test_files_named_in_the_text_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    named = re.findall(r"`((?:shared|local|tests|docs|infra)/[\w./-]*)`", text)
+    named = re.findall(r"`((?:shared|local|tests|docs|infra|benchmarks)/[\w./-]*)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

@@ -59,7 +59,7 @@ def test_a_study_stored_by_many_clients_is_complete_when_the_last_answer_arrives
 
 
 def test_several_studies_stored_at_once_do_not_mix(api: Api) -> None:
-    studies = [new_uid() for _ in range(6)]
+    studies = [new_uid() for _ in range(4)]
     files = [(study, small(study, number, number % 3)) for number in range(30) for study in studies]
     answers = all_at_once([store_of(api, each) for _, each in files])
     assert {answer.status_code for answer in answers} == {200}

@@ -144,7 +144,9 @@ def test_a_host_killed_during_a_burst_of_stores_keeps_every_instance_it_has_answ
         for study in studies:
             uids = assert_consistent(api, study)
             found |= uids
-            by_uid = {value_of(each, "00080018"): value_of(each, "0020000E") for each in api.metadata(f"studies/{study}")}
+            by_uid = {
+                value_of(each, "00080018"): value_of(each, "0020000E") for each in api.metadata(f"studies/{study}")
+            }
             for uid in uids:
                 assert api.files(f"studies/{study}/series/{by_uid[uid]}/instances/{uid}") == [sent[uid]]
         assert answered.keys() <= found <= sent.keys()

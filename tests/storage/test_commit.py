@@ -224,11 +224,34 @@ async def test_a_search_row_that_is_missing_does_not_make_a_study_immortal(bench
     assert [each[0] for each in await bench.rows()] == ["g"]
 
 
-async def test_a_hostile_name_still_fits_one_transaction(bench: Bench) -> None:
-    name = "=".join(" ".join(f"w{group}{word}" for word in range(20)) for group in range(3))
-    referring = {"00080090": {"vr": "PN", "Value": [{"Alphabetic": name}]}}
-    assert await store(bench, instance(name=name, **referring)) == [STORED]
-    assert await counts(bench) == (1, 1, {"CT": 1})
+@pytest.mark.parametrize("replaces", [False, True], ids=["post", "put"])
+async def test_hostile_names_in_place_of_hostile_names_still_fit_one_transaction(bench: Bench, replaces: bool) -> None:
+    for turn in "ab":
+        name = "=".join(" ".join(f"{turn}{group}{word}" for word in range(20)) for group in range(3))
+        referring = {"00080090": {"vr": "PN", "Value": [{"Alphabetic": name + "x"}]}}
+        others = {
+            "00100030": {"vr": "DA", "Value": ["19700101" if turn == "a" else "19700102"]},
+            "00080050": {"vr": "SH", "Value": [f"A{turn}"]},
+            "00081030": {"vr": "LO", "Value": [f"D{turn}"]},
+        }
+        sop = "1.2.3.1.1" if replaces else f"1.2.3.1.{turn == 'a':d}"
+        new = instance(
+            sop=sop, name=name, patient_id=turn, modality=turn, date=f"2020010{turn == 'a':d}", **referring, **others
+        )
+        assert await store(bench, new, replaces=replaces) == [STORED]
+    found = await counts(bench)
+    assert found is not None and found[:2] == (1 if replaces else 2, 1)
+    assert bench.calls["table transaction"] == 2
+    await bench.archive.committer.delete("1.2.3", [instance(sop="1.2.3.1.1").key])
+
+
+@pytest.mark.parametrize(("number", "series"), [(45, 1), (30, 30), (90, 1), (100, 7)])
+async def test_a_whole_study_can_be_deleted_whatever_its_shape(bench: Bench, number: int, series: int) -> None:
+    new = [instance(series=f"1.2.3.{each % series}", modality=f"M{each % series}") for each in range(number)]
+    await store(bench, *new)
+    for start in range(0, number, BATCH):
+        await bench.archive.committer.delete("1.2.3", [each.key for each in new[start : start + BATCH]])
+    assert {row[0] for row in await bench.rows()} == {"g"}
 
 
 async def test_the_number_of_buckets_is_the_one_the_table_was_made_with(azurite: Azurite) -> None:
