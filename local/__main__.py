@@ -8,12 +8,14 @@ A signal only sets a flag, which the loops below look at: no child is ever left 
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,11 +117,18 @@ def run(folder: Path, settings: LocalSettings, told_to_stop: Callable[[], bool])
                     raise LocalError(f"The Functions host ended by itself with exit code {host.process.returncode}.")
                 if host.ready.is_set() and not announced:
                     announced = True
+                    _check_health(settings.port)
                     ports = {"port": settings.port, "blob": azurite.ports.blob, "table": azurite.ports.table}
                     print(_READY.format(**ports, folder=settings.data_dir), flush=True)
                 time.sleep(_TICK_SECONDS)
         finally:
             host.stop()
+
+
+def _check_health(port: int) -> None:
+    """Ask the service how it is. It then makes what is missing in storage, before anybody looks for it there."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health/check", timeout=10):
+        pass
 
 
 def _check_ports(settings: LocalSettings) -> None:
