@@ -167,7 +167,8 @@ def _texts(vr: str, raw: bytes, encodings: Sequence[str]) -> list[str]:
 
 
 def _person_name(text: str) -> dict[str, str]:
-    groups = zip(("Alphabetic", "Ideographic", "Phonetic"), text.split("="), strict=False)
+    # A fourth group, which the standard does not know, stays with the third: validation.py is to see it.
+    groups = zip(("Alphabetic", "Ideographic", "Phonetic"), text.split("=", 2), strict=False)
     return {name: group for name, group in groups if group}
 
 

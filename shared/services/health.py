@@ -1,5 +1,6 @@
 """Whether storage answers."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -23,10 +24,12 @@ class HealthService:
 
     async def check(self) -> list[Condition]:
         """Ask blobs and index whether they answer; never raises for those that do not."""
-        return [
-            await _condition("blobs", self._archive.blobs.check),
-            await _condition("index", self._archive.index.check),
-        ]
+        return list(
+            await asyncio.gather(
+                _condition("blobs", self._archive.blobs.check),
+                _condition("index", self._archive.index.check),
+            )
+        )
 
 
 async def _condition(name: str, check: Callable[[], Awaitable[None]]) -> Condition:

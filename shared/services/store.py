@@ -210,8 +210,7 @@ class _Run:
 
     async def abandon(self) -> None:
         """Undo what was not committed. What cannot be undone is left to the sweep."""
-        for task in self.tasks:
-            task.cancel()
+        # Waited for, not cancelled: storage would go on with a write whose client has gone, and show its blob later.
         await asyncio.gather(*self.tasks, return_exceptions=True)
         ready = [new for new, _ in self.ready.values()]
         unfinished = [upload for position, upload in self.uploads.items() if position not in self.ready]

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: storage of their own, hosts on it, a client, and a look behind the service's back."""
+"""What the end-to-end tests share: storage of their own, hosts on it, a client, and a look behind the service."""
 
 import contextlib
 import json
@@ -29,12 +29,12 @@ def new_uid() -> str:
     return f"2.25.{uuid.uuid4().int}"
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 30, pause: float = 0.05) -> None:
     """Returns when the condition holds; fails the test when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,10 @@ from shared.services.store import Outcome, StoreLimits, StoreRequest, StoreServi
 from shared.services.sweep import SweepService
 from shared.storage import keys
 from tests import builders
-from tests.storage.conftest import Bench, bench  # noqa: F401 - a fixture
+from tests.storage import conftest as storage
+from tests.storage.conftest import Bench
+
+bench = storage.bench
 
 MIB = 1024 * 1024
 DAY = 86_400_000_000
@@ -124,6 +127,6 @@ def read(file: bytes) -> Instance:
 
 
 @pytest.fixture
-def services(bench: Bench) -> Iterator[Services]:  # noqa: F811
+def services(bench: Bench) -> Iterator[Services]:
     with ThreadPoolExecutor(2) as parsing:
         yield Services(bench, parsing)

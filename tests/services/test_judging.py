@@ -37,12 +37,20 @@ def test_a_clean_instance_is_stored_without_comments(lenient: bool) -> None:
 @pytest.mark.parametrize("lenient", [V1, V2], ids=["v1", "v2"])
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"])
 @pytest.mark.parametrize(
-    "value", [None, "", "abc.123", "11|", "1.2.", "1" * 65, ["1.2", "1.3"]], ids=lambda value: repr(value)[:12]
+    "value", [None, "abc.123", "11|", "1.2.", "1" * 65, ["1.2", "1.3"]], ids=lambda value: repr(value)[:12]
 )
 def test_no_instance_is_stored_without_one_valid_uid_each(lenient: bool, keyword: str, value: Any) -> None:
     outcome, _ = judged(lenient=lenient, **{keyword: value})
     assert (outcome.failure, outcome.key) == (CANNOT_UNDERSTAND, None)
     assert outcome.comments
+
+
+@pytest.mark.parametrize("lenient", [V1, V2], ids=["v1", "v2"])
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_uid_is_none(lenient: bool, keyword: str, value: str) -> None:
+    outcome, _ = judged(lenient=lenient, **{keyword: value})
+    assert outcome.failure is CANNOT_UNDERSTAND
 
 
 @pytest.mark.parametrize(
