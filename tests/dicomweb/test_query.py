@@ -83,8 +83,9 @@ def test_paging_and_included_fields() -> None:
 
 
 NOT_QUERYABLE = (
-    "Invalid query: AttributeId {} is not queryable.  If the parameter is an attribute keyword, check the casing as they "
-    "are case-sensitive. The conformance statement has a list of supported query parameters, attributes and the levels."
+    "Invalid query: AttributeId {} is not queryable.  If the parameter is an attribute keyword, check the casing as "
+    "they are case-sensitive. The conformance statement has a list of supported query parameters, attributes and the "
+    "levels."
 )
 LIMIT = "The query parameter 'Limit' is invalid. The field Limit must be between 1 and 200."
 DATE = (
