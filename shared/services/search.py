@@ -16,10 +16,8 @@ from shared.dicomweb.search_response import INSTANCE_AVAILABILITY, RETRIEVE_URL,
 from shared.model import InstanceKey, JsonDataSet, Level, Scope, StoredInstance
 from shared.storage import keys
 from shared.storage.archive import Archive
+from shared.storage.parallel import in_parallel
 from shared.storage.search import Hit, SearchRequest
-
-#: Instances that are read at the same time for attributes that rows do not hold.
-PARALLEL_READS = 16
 
 #: Of a study these are the latest stored values; they overrule what an older instance says of it.
 _OVERRULING = frozenset(attribute.tag for attribute in SEARCHABLE if attribute.level is Level.STUDY)
@@ -44,10 +42,7 @@ class SearchService:
         """The page of results of a query. `url_of` gives the retrieve URL of a match. Raises Unavailable."""
         request = SearchRequest(query.resource.level, scope, query.predicates, query.offset, query.limit)
         found = await self._archive.search(request)
-        data_sets: list[dict[str, Any]] = []
-        for start in range(0, len(found.hits), PARALLEL_READS):
-            hits = found.hits[start : start + PARALLEL_READS]
-            data_sets += await asyncio.gather(*(self._result(query, hit, url_of) for hit in hits))
+        data_sets = await in_parallel(lambda hit: self._result(query, hit, url_of), found.hits)
         return SearchResults(data_sets, found.cut)
 
     async def _result(self, query: Query, hit: Hit, url_of: Callable[[Scope], str]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ that is old enough that no store can still be busy with it, and leaves a note fo
 at any time, next to requests and next to themselves, and may be interrupted anywhere.
 """
 
-import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,13 +15,11 @@ from shared.model import InstanceKey
 from shared.services.delete import DeleteService
 from shared.storage import keys
 from shared.storage.archive import Archive
+from shared.storage.parallel import PARALLEL_CALLS, in_parallel
 from shared.storage.plan import Moment
 from shared.storage.rows import Garbage, Orphan, SweepNote, UnfinishedDelete
 
 logger = logging.getLogger(__name__)
-
-#: Blobs whose rows are looked up at the same time.
-PARALLEL_CHECKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,7 @@ class SweepService:
                 continue  # not a blob of ours, or looked at before
             if made >= until:
                 break
-            if version not in waiting and len(waiting) >= PARALLEL_CHECKS:
+            if version not in waiting and len(waiting) >= PARALLEL_CALLS:
                 orphans += await self._note_orphans(waiting, owners)
                 waiting.clear()
             waiting[version].append(blob.name)
@@ -115,7 +112,7 @@ class SweepService:
         return orphans + await self._note_orphans(waiting, owners)
 
     async def _note_orphans(self, versions: dict[str, list[str]], owners: dict[str, InstanceKey]) -> int:
-        owned = await asyncio.gather(*(self._archive.owns(owners[version], version) for version in versions))
+        owned = await in_parallel(lambda version: self._archive.owns(owners[version], version), versions)
         now = self._moment()
         orphans = [version for version, is_owned in zip(versions, owned, strict=True) if not is_owned]
         for version in orphans:

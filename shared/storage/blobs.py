@@ -19,6 +19,7 @@ from azure.storage.blob.aio import ContainerClient
 
 from shared.errors import NotFound, Unavailable
 from shared.model import InstanceKey
+from shared.storage.parallel import in_parallel
 
 MIB = 1024 * 1024
 #: Bytes up to which a blob is one Put Blob, and size of the blocks of larger ones. Also what an upload buffers.
@@ -27,8 +28,6 @@ BLOCK = 8 * MIB
 PARALLEL_BLOCKS = 6
 #: Bytes of one ranged read.
 PIECE = 4 * MIB
-#: Blobs deleted at the same time.
-PARALLEL_DELETES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +113,7 @@ class BlobStore:
 
     async def delete(self, names: Iterable[str]) -> None:
         """Delete blobs; those that are gone already do not matter."""
-        waiting = list(names)
-        for start in range(0, len(waiting), PARALLEL_DELETES):
-            await asyncio.gather(*map(self._delete, waiting[start : start + PARALLEL_DELETES]))
+        await in_parallel(self._delete, names)
 
     async def _delete(self, name: str) -> None:
         try:

@@ -21,6 +21,7 @@ from enum import Enum
 from shared.errors import Unavailable
 from shared.model import InstanceKey, NewInstance, StoredInstance
 from shared.storage import keys
+from shared.storage.parallel import in_parallel
 from shared.storage.plan import Moment, Plan, StudyState, plan_delete, plan_store
 from shared.storage.rows import INSTANCE_COLUMNS, SweepNote, instance_of, series_of, study_of
 from shared.storage.table import Clash, Committed, IndexTable, Operation, Stale
@@ -31,8 +32,6 @@ BATCH = 45
 MAX_ATTEMPTS = 40
 #: Seconds between tries: none for the first few, because contention clears quickly, then a random part of this.
 MAX_PAUSE = 0.5
-#: Rows that are read at the same time.
-PARALLEL_READS = 16
 
 
 class CommitResult(Enum):
@@ -216,7 +215,9 @@ class Committer:
             # Search rows that a delete expects but that are not there (an index written with fewer searchable
             # attributes) would make it fail for ever.
             unconditional = [each.key for each in operations if each.kind == "delete" and each.etag is None]
-            present = await _gather([self._table.get(partition, key, select=["PartitionKey"]) for key in unconditional])
+            present = await in_parallel(
+                lambda key: self._table.get(partition, key, select=["PartitionKey"]), unconditional
+            )
             missing = {key for key, row in zip(unconditional, present, strict=True) if row is None}
             operations = [each for each in operations if each.key not in missing]
         return await self._table.commit(partition, operations)
@@ -224,7 +225,7 @@ class Committer:
     async def _read_state(self, partition: str, study: str, series: set[str], known: StudyState | None) -> StudyState:
         """The study row and the rows of some series, added to what is known of the same study."""
         names = [keys.study_row(study), *(keys.series_row(study, uid) for uid in sorted(series))]
-        study_row, *series_rows = await _gather([self._table.get(partition, name) for name in names])
+        study_row, *series_rows = await in_parallel(lambda name: self._table.get(partition, name), names)
         etags = {row.key: row.etag for row in (study_row, *series_rows) if row}
         found = {
             uid: series_of(study, uid, row.columns) if row else None
@@ -243,7 +244,7 @@ class Committer:
         self, partition: str, state: StudyState, names: Sequence[str]
     ) -> tuple[StudyState, dict[str, StoredInstance]]:
         """Those of the instance rows that exist, by RowKey; their ETags join the state."""
-        rows = await _gather([self._table.get(partition, name, select=INSTANCE_COLUMNS) for name in names])
+        rows = await in_parallel(lambda name: self._table.get(partition, name, select=INSTANCE_COLUMNS), names)
         found = {row.key: row for row in rows if row is not None}
         etags = {**state.etags, **{key: row.etag for key, row in found.items()}}
         return replace(state, etags=etags), {key: instance_of(row) for key, row in found.items()}
@@ -308,11 +309,3 @@ def _largest_delete(
         if plan.fits or keep == 1:
             return plan, leaving[keep:]
         keep = max(1, keep * 3 // 4)
-
-
-async def _gather[T](calls: Sequence[Awaitable[T]]) -> list[T]:
-    """Await calls, at most `PARALLEL_READS` at a time, in order."""
-    results: list[T] = []
-    for start in range(0, len(calls), PARALLEL_READS):
-        results += await asyncio.gather(*calls[start : start + PARALLEL_READS])
-    return results

@@ -15,7 +15,7 @@ Left out: which key ranges are read (search_plan.py), reading and merging them (
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -28,14 +28,12 @@ from shared.dicom.matching import Exact, Predicate, folded_values, satisfies
 from shared.model import InstanceKey, JsonDataSet, Level, Scope, Series, StoredInstance, Study
 from shared.storage import keys
 from shared.storage.index import Index
+from shared.storage.parallel import PARALLEL_CALLS, in_parallel
 from shared.storage.rows import study_of
 from shared.storage.search_plan import ALL_STUDIES, driver_at
 from shared.storage.search_read import SearchReader
 from shared.storage.search_rows import search_values, series_values
 from shared.storage.table import IndexTable, Row
-
-#: Rows, or lists of rows, that are read at the same time.
-PARALLEL_READS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ class _Descent:
         scope = self._request.scope
         uids = [scope.study] if scope else _uids(predicates, STUDY_INSTANCE_UID)
         if uids is not None:
-            found = [each for each in await _gather(self._index.get_study, uids) if each is not None]
+            found = [each for each in await in_parallel(self._index.get_study, uids) if each is not None]
             for study in sorted(found, key=lambda each: (-each.created, each.uid)):
                 if _satisfied(predicates, search_values(study)):
                     yield Hit(study)
@@ -142,7 +140,7 @@ class _Descent:
                     yield Hit(study_of(_uids_in(row)[0], row.columns))
                 return
             async for chunk in _chunks(rows):
-                for found_study in await _gather(self._index.get_study, [_uids_in(row)[0] for row in chunk]):
+                for found_study in await in_parallel(self._index.get_study, [_uids_in(row)[0] for row in chunk]):
                     if found_study is not None:
                         yield Hit(found_study)
 
@@ -178,7 +176,7 @@ class _Descent:
                     yield hit
 
     async def _named_series(self, names: Sequence[Sequence[str]]) -> AsyncGenerator[Hit]:
-        for hit in await _gather(self._parents_of, names):
+        for hit in await in_parallel(self._parents_of, names):
             if hit is not None:
                 yield hit
 
@@ -190,7 +188,7 @@ class _Descent:
     async def _series_of_studies(self) -> AsyncGenerator[Hit]:
         async with aclosing(self._studies()) as studies:
             async for chunk in _chunks(studies):
-                all_series = await _gather(self._index.list_series, [hit.study.uid for hit in chunk])
+                all_series = await in_parallel(self._index.list_series, [hit.study.uid for hit in chunk])
                 for hit, found in zip(chunk, all_series, strict=True):
                     for series in sorted(found, key=lambda each: (-each.created, each.uid)):
                         yield Hit(hit.study, series)
@@ -211,8 +209,8 @@ class _Descent:
         async with aclosing(self._reader.rows(driver, [], None)) as rows:
             async for chunk in _chunks(rows):
                 named = [_uids_in(row) for row in chunk if _within(scope, _uids_in(row))]
-                parents = await _gather(self._parents_of, named)
-                instances = await _gather(self._with_metadata, [InstanceKey(*uids) for uids in named])
+                parents = await in_parallel(self._parents_of, named)
+                instances = await in_parallel(self._with_metadata, [InstanceKey(*uids) for uids in named])
                 for hit, instance in zip(parents, instances, strict=True):
                     if (
                         instance is not None
@@ -250,7 +248,7 @@ class _Descent:
             del found[wanted:]
         if columns:
             return found
-        whole = await _gather(self._with_metadata, [each.key for each in found])
+        whole = await in_parallel(self._with_metadata, [each.key for each in found])
         return [each for each in whole if each is not None]
 
     async def _with_metadata(self, key: InstanceKey) -> StoredInstance | None:
@@ -281,22 +279,14 @@ def _satisfied(predicates: Iterable[Predicate], attributes: JsonDataSet) -> bool
     return all(satisfies(each.test, each.attribute, folded_values(attributes, each.attribute)) for each in predicates)
 
 
-async def _gather[A, T](call: Callable[[A], Awaitable[T]], arguments: Sequence[A]) -> list[T]:
-    """Call for every argument, at most `PARALLEL_READS` at a time; results in order."""
-    results: list[T] = []
-    for start in range(0, len(arguments), PARALLEL_READS):
-        results += await asyncio.gather(*map(call, arguments[start : start + PARALLEL_READS]))
-    return results
-
-
 async def _chunks[T](items: AsyncIterator[T]) -> AsyncIterator[list[T]]:
-    """Items in lists that grow from one to `PARALLEL_READS`: the first is not kept waiting, the rest go together."""
+    """Items in lists that grow from one to `PARALLEL_CALLS`: the first is not kept waiting, the rest go together."""
     chunk: list[T] = []
     size = 1
     async for item in items:
         chunk.append(item)
         if len(chunk) == size:
             yield chunk
-            chunk, size = [], min(2 * size, PARALLEL_READS)
+            chunk, size = [], min(2 * size, PARALLEL_CALLS)
     if chunk:
         yield chunk
