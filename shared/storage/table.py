@@ -45,7 +45,7 @@ type Columns = Mapping[str, Column]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its RowKey, its ETag and its columns."""
+    """One row: its RowKey, its ETag (empty where a query that selects columns does not tell) and its columns."""
 
     key: str
     etag: str
@@ -113,8 +113,10 @@ class IndexTable:
 
     async def get(self, partition: str, key: str, *, select: Sequence[str] | None = None) -> Row | None:
         """One row, or None; `select` names the columns to bring."""
+        # Where the service leaves the ETag out of a row, the SDK makes it from the Timestamp.
+        names = ["Timestamp", *select] if select else None
         try:
-            entity = await self._client.get_entity(partition, key, select=list(select) if select else None)
+            entity = await self._client.get_entity(partition, key, select=names)
         except ResourceNotFoundError:
             return None
         except AzureError as error:
@@ -172,7 +174,11 @@ class IndexTable:
         )
 
 
-_STALE_CODES = (TableErrorCode.UPDATE_CONDITION_NOT_SATISFIED, TableErrorCode.RESOURCE_NOT_FOUND)
+_STALE_CODES = (
+    TableErrorCode.UPDATE_CONDITION_NOT_SATISFIED,
+    TableErrorCode.RESOURCE_NOT_FOUND,
+    TableErrorCode.ENTITY_NOT_FOUND,
+)
 
 
 def quote(text: str) -> str:
