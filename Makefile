@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run samples test check format azurite func clean
+.PHONY: help setup run samples test corpus check format azurite func clean
 
 BIN := .venv/bin
 IS_313 := import sys; sys.exit(sys.version_info[:2] != (3, 13))
@@ -21,6 +21,10 @@ samples: setup ## Write the README's three example files to samples/
 
 test: setup ## Run all tests; ARGS= goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
+
+corpus: setup ## Store every .dcm file below DIR= and compare what comes back with what pydicom reads
+	@test -d "$(DIR)" || { echo "Say which folder: make corpus DIR=path/to/files" >&2; exit 1; }
+	@$(BIN)/python -m tests.corpus "$(DIR)"
 
 check: setup ## Check format, lint, types and layers
 	@$(BIN)/ruff format --check $(SOURCES)
