@@ -7,6 +7,7 @@ Left out, at every level, as the original service does: values of VR OB, OD, OF,
 """
 
 import math
+import re
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,6 +38,10 @@ _NUMBERS = {"FL": "f", "FD": "d", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "U
 
 #: VRs that the dictionary leaves open and that the data set decides (PS3.5 §A.1).
 _SIGNED_BY_PIXELS = "US or SS"
+
+#: DS and IS (PS3.5 §6.2), a little wider than their sixteen and twelve characters; Python's own reading is wider still.
+_DECIMAL = re.compile(r" *[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,4})? *")
+_INTEGER = re.compile(r" *[+-]?[0-9]{1,12} *")
 
 _PIXEL_REPRESENTATION = 0x00280103
 _SPECIFIC_CHARACTER_SET = 0x00080005
@@ -173,18 +178,14 @@ def _person_name(text: str) -> dict[str, str]:
 
 
 def _decimal(text: str) -> float | str:
-    try:
-        number = float(text)
-    except ValueError:
+    if not _DECIMAL.fullmatch(text):
         return text
+    number = float(text)
     return number if math.isfinite(number) else text
 
 
 def _integer(text: str) -> int | str:
-    try:
-        return int(text) if len(text) <= 12 else text
-    except ValueError:
-        return text
+    return int(text) if _INTEGER.fullmatch(text) else text
 
 
 _CONVERSIONS: dict[str, Callable[[str], Any]] = {"PN": _person_name, "DS": _decimal, "IS": _integer}

@@ -24,6 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from shared.dicom.deflated import inflates_within
 from shared.dicom.matching import values_of
 from shared.errors import CannotTranscode
 from shared.model import JsonDataSet
@@ -55,6 +56,11 @@ class Image:
     planar_configuration: int
     photometric_interpretation: str
 
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one native frame."""
+        return self.rows * self.columns * self.samples_per_pixel * self.bits_allocated // 8
+
 
 def image_of(metadata: JsonDataSet) -> Image:
     """The Image Pixel attributes in a data set. Raises CannotTranscode when one is missing."""
@@ -85,10 +91,11 @@ def can_transcode(source: str, target: str) -> bool:
     return source == target or (target == EXPLICIT_LITTLE and source in NATIVE | _DECODABLE)
 
 
-def frame_to_explicit_little(frame: bytes, source: str, image: Image) -> bytes:
+def frame_to_explicit_little(frame: bytes, source: str, image: Image, max_bytes: int) -> bytes:
     """One frame as native little endian pixels, laid out as Planar Configuration says.
 
-    Raises CannotTranscode when there is no decoder for the source, or the frame is not what it should be.
+    Raises CannotTranscode when there is no decoder for the source, when the frame is not what it should be, or when it
+    would be larger than `max_bytes`.
     """
     if source in SAME_FRAMES:
         return frame
@@ -99,6 +106,8 @@ def frame_to_explicit_little(frame: bytes, source: str, image: Image) -> bytes:
         return _swapped(frame, image.bits_allocated // 8)
     if source not in _DECODABLE:
         raise CannotTranscode("there is no decoder for the transfer syntax the instance is stored in")
+    if image.frame_bytes > max_bytes:
+        raise CannotTranscode(f"the frame is larger than {max_bytes} bytes when it is decoded")
     try:
         decoded, properties = get_decoder(source).as_buffer(
             encapsulate([frame]),
@@ -123,14 +132,19 @@ def frame_to_explicit_little(frame: bytes, source: str, image: Image) -> bytes:
     return bytes(decoded)
 
 
-def file_to_explicit_little(data: bytes) -> bytes:
+def file_to_explicit_little(data: bytes, max_bytes: int) -> bytes:
     """A whole PS3.10 file rewritten in Explicit VR Little Endian, with its own Implementation Class UID.
 
-    Raises CannotTranscode when it cannot be decoded or read.
+    Raises CannotTranscode when it cannot be decoded or read, or when it would be larger than `max_bytes`: a small file
+    can say that it is a very large image.
     """
     try:
+        if not inflates_within(data, max_bytes):
+            raise CannotTranscode(f"the instance is larger than {max_bytes} bytes when it is inflated")
         data_set = pydicom.dcmread(io.BytesIO(data), force=True)
         source = str(data_set.file_meta.TransferSyntaxUID)
+        if source in _DECODABLE and _decoded_bytes(data_set) > max_bytes:
+            raise CannotTranscode(f"the instance is larger than {max_bytes} bytes when it is decoded")
         if source == EXPLICIT_BIG:
             _swap_words(data_set)
         elif source in _DECODABLE:
@@ -144,6 +158,13 @@ def file_to_explicit_little(data: bytes) -> bytes:
         # As above: third-party readers and writers raise anything, and their texts may quote values.
         raise CannotTranscode(f"the instance cannot be transcoded ({type(error).__name__})") from None
     return out.getvalue()
+
+
+def _decoded_bytes(data_set: Dataset) -> int:
+    """What the pixels of an image take up natively."""
+    frames = int(data_set.get("NumberOfFrames") or 1)
+    bits = data_set.Rows * data_set.Columns * data_set.SamplesPerPixel * data_set.BitsAllocated
+    return int(frames * bits // 8)
 
 
 def _decode(data_set: Dataset, source: str) -> None:

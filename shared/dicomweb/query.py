@@ -30,6 +30,7 @@ from shared.dicom.matching import (
     fold_name,
     words,
 )
+from shared.dicom.validation import is_uid
 from shared.errors import BadRequest
 from shared.model import Level
 
@@ -144,7 +145,9 @@ def _test(attribute: SearchAttribute, value: str, *, fuzzy: bool) -> Test | None
         values = [folded for each in re.split(r"[,\\]", value) if (folded := fold(attribute.vr, each))]
         if len(values) > MAX_LIST:
             raise BadRequest(f"Invalid query: more than {MAX_LIST} values of attribute '{attribute.keyword}'.")
-        if attribute.vr == "UI" or len(values) > 1 or not _is_pattern(value):
+        if attribute.vr == "UI":  # what is no UID names nothing that could be stored
+            return Exact(tuple(dict.fromkeys(filter(is_uid, values))))
+        if len(values) > 1 or not _is_pattern(value):
             return Exact(tuple(dict.fromkeys(values))) if values else None
     if _is_pattern(value):
         return Wildcard(fold(attribute.vr, value))

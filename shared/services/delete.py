@@ -7,7 +7,7 @@ first also leaves a note, so that a delete that dies half way is finished by the
 from collections.abc import AsyncIterator, Callable
 
 from shared.errors import NotFound
-from shared.model import InstanceKey, Scope
+from shared.model import InstanceKey, Scope, StoredInstance
 from shared.storage import keys
 from shared.storage.archive import Archive
 from shared.storage.commit import BATCH
@@ -39,32 +39,37 @@ class DeleteService:
                 raise NotFound("The specified series cannot be found.")
         elif await index.get_study(scope.study) is None:
             raise NotFound("The specified study cannot be found.")
-        now = self._moment()
-        note = UnfinishedDelete(scope.study, scope.series, now.time)
-        await self._delete_all(note, keys.sweep_row(now.time + UNFINISHED_AFTER, now.tag))
+        await self._delete_all(scope.study, scope.series)
 
     async def finish(self, note: UnfinishedDelete) -> None:
         """Finish a delete that died: what was stored since then stays."""
-        await self._delete_all(note, None)
+        async for batch in self._batches(note.study, note.series):
+            keys_of_batch = [each.key for each in batch]
+            await self._archive.committer.delete(note.study, keys_of_batch, before=note.before)
 
-    async def _delete_all(self, note: UnfinishedDelete, name: str | None) -> None:
-        """Delete batch by batch; with a `name`, the note exists from the first of several batches to the last."""
+    async def _delete_all(self, study: str, series: str | None) -> None:
+        """Delete batch by batch; of several, the first leaves a note and the last removes it."""
         committer = self._archive.committer
-        noted = False
-        previous: list[InstanceKey] | None = None
-        async for batch in self._batches(note):
+        name: str | None = None
+        previous: list[StoredInstance] | None = None
+        async for batch in self._batches(study, series):
             if previous is not None:
-                first = name is not None and not noted
-                await committer.delete(note.study, previous, (name, note) if name and first else None)
-                noted = noted or first
+                note = None
+                if name is None:
+                    now = self._moment()
+                    name = keys.sweep_row(now.time + UNFINISHED_AFTER, now.tag)
+                    # Clocks of several processes differ: what is being deleted counts as older than the note.
+                    before = max([now.time, *(each.created for each in [*previous, *batch])])
+                    note = (name, UnfinishedDelete(study, series, before))
+                await committer.delete(study, [each.key for each in previous], note)
             previous = batch
         if previous is not None:
-            await committer.delete(note.study, previous, (name, None) if name and noted else None)
+            await committer.delete(study, [each.key for each in previous], (name, None) if name else None)
 
-    async def _batches(self, note: UnfinishedDelete) -> AsyncIterator[list[InstanceKey]]:
-        waiting: list[InstanceKey] = []
-        async for page in self._archive.index.list_instances(note.study, note.series):
-            waiting += [each.key for each in page if each.created <= note.before]
+    async def _batches(self, study: str, series: str | None) -> AsyncIterator[list[StoredInstance]]:
+        waiting: list[StoredInstance] = []
+        async for page in self._archive.index.list_instances(study, series):
+            waiting += page
             while len(waiting) > BATCH:
                 yield waiting[:BATCH]
                 del waiting[:BATCH]

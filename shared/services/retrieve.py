@@ -39,6 +39,10 @@ from shared.storage.blobs import PIECE
 AS_STORED = "*"
 
 
+#: Files that are transcoded at a time, of all requests: each is held in memory some four times.
+TRANSCODED_AT_ONCE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One instance or frame on its way out. `length` is in bytes; None when it is not known beforehand."""
@@ -72,6 +76,8 @@ class RetrieveService:
         self._archive = archive
         self._limits = limits
         self._parsing = parsing
+        # Whole files are held while they are transcoded: not one for each request that waits for its turn.
+        self._transcoding = asyncio.Semaphore(TRANSCODED_AT_ONCE)
 
     # Instances
 
@@ -88,9 +94,7 @@ class RetrieveService:
         first = await anext(pages, None)
         if not first:
             raise _not_found(scope)
-        parts = self._parts(first, pages, transfer_syntax)
-        # The first part is made before anything is sent: what cannot be decoded is a 406, too.
-        return _begun(await anext(parts), parts)
+        return await _started(self._parts(first, pages, transfer_syntax))
 
     async def _check_all(self, scope: Scope, transfer_syntax: str) -> None:
         async for page in self._archive.index.pages_of(scope):
@@ -142,14 +146,17 @@ class RetrieveService:
         self, instance: StoredInstance, piece: bytes, transfer_syntax: str, *, or_stored: bool
     ) -> Part:
         """An instance in the transfer syntax or, if it cannot be had in that and `or_stored`, as stored."""
-        whole = b"".join([each async for each in self._rest(instance, piece)])
         loop = asyncio.get_running_loop()
-        try:
-            whole = await loop.run_in_executor(self._parsing, file_to_explicit_little, whole)
-        except CannotTranscode:
-            if not or_stored:
-                raise
-            transfer_syntax = instance.transfer_syntax
+        async with self._transcoding:
+            whole = b"".join([each async for each in self._rest(instance, piece)])
+            try:
+                whole = await loop.run_in_executor(
+                    self._parsing, file_to_explicit_little, whole, self._limits.transcode_bytes
+                )
+            except CannotTranscode:
+                if not or_stored:
+                    raise
+                transfer_syntax = instance.transfer_syntax
         return Part(transfer_syntax, len(whole), _one(whole))
 
     # Metadata
@@ -221,24 +228,22 @@ class RetrieveService:
         if any(span.bit_length and span.length > self._limits.transcode_bytes for span in spans):
             raise CannotTranscode(f"a frame of bits larger than {self._limits.transcode_bytes} bytes is not available")
         if transfer_syntax in (AS_STORED, instance.transfer_syntax):
-            return self._frames(instance, spans, None, instance.transfer_syntax)
+            return await _started(self._frames(instance, spans, None, instance.transfer_syntax))
         if transfer_syntax != EXPLICIT_LITTLE or not can_transcode(instance.transfer_syntax, transfer_syntax):
             raise CannotTranscode(
                 f"frames stored in transfer syntax {instance.transfer_syntax} cannot be transcoded to "
                 f"{transfer_syntax}; ask for transfer-syntax=*"
             )
         if instance.transfer_syntax in SAME_FRAMES:
-            return self._frames(instance, spans, None, transfer_syntax)
+            return await _started(self._frames(instance, spans, None, transfer_syntax))
         if any(span.length > self._limits.transcode_bytes for span in spans):
             raise CannotTranscode(f"a frame of more than {self._limits.transcode_bytes} bytes is not transcoded")
         image = image_of(await self._parsed_metadata(instance))
 
         def decode(frame: bytes) -> bytes:
-            return frame_to_explicit_little(frame, instance.transfer_syntax, image)
+            return frame_to_explicit_little(frame, instance.transfer_syntax, image, self._limits.transcode_bytes)
 
-        parts = self._frames(instance, spans, decode, transfer_syntax)
-        # The first frame is decoded before anything is sent: a codestream that cannot be decoded is a 406, too.
-        return _begun(await anext(parts), parts)
+        return await _started(self._frames(instance, spans, decode, transfer_syntax))
 
     async def _frame_table(self, instance: StoredInstance) -> FrameTable | None:
         packed = instance.frames
@@ -332,6 +337,11 @@ async def _joined(span: FrameSpan, piece: bytes, rest: AsyncIterator[bytes]) -> 
     yield joiner.feed(piece)
     async for more in rest:
         yield joiner.feed(more)
+
+
+async def _started(parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
+    """The same parts, the first of them made: what goes wrong with it can still be answered with a status."""
+    return _begun(await anext(parts), parts)
 
 
 async def _begun(first: Part, rest: AsyncGenerator[Part]) -> AsyncGenerator[Part]:

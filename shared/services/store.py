@@ -14,7 +14,7 @@ import gzip
 import json
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -25,7 +25,7 @@ from shared.dicom.part10 import Part10Scanner
 from shared.dicom.scanned import ScannedFile
 from shared.dicom.validation import REQUIRED, Finding, findings, missing
 from shared.dicomweb.store_response import FailureReason, WarningReason
-from shared.errors import MalformedDicom, TooLarge, describe
+from shared.errors import MalformedDicom, ServiceError, TooLarge, describe
 from shared.model import InstanceKey, NewInstance
 from shared.storage.archive import Archive
 from shared.storage.blobs import Upload
@@ -87,7 +87,7 @@ class StoreService:
         self._limits = limits
         self._new_version = new_version
         self._parsing = parsing
-        # One for all requests: what they hold in memory together is what has to be bounded.
+        # One for all requests. What arrives before its part has ended is not counted: a header and a block a request.
         self._room = asyncio.Semaphore(limits.parts_in_flight)
 
     async def store(self, parts: AsyncIterator[AsyncIterator[bytes]], request: StoreRequest) -> list[Outcome]:
@@ -107,6 +107,13 @@ class StoreService:
             await asyncio.shield(run.abandon())
             raise
         return [run.outcomes[position] for position in range(run.taken)]
+
+
+#: What becomes of an instance that the index did not take.
+_FAILURES = {
+    CommitResult.EXISTS: FailureReason.ALREADY_EXISTS,
+    CommitResult.REFUSED: FailureReason.PROCESSING_FAILURE,
+}
 
 
 @dataclass(slots=True)
@@ -153,9 +160,7 @@ class _Run:
         task = asyncio.create_task(self._finish(position, scanned, parsing))
         task.add_done_callback(lambda _: self.room.release())
         self.tasks.add(task)
-        for finished in [each for each in self.tasks if each.done()]:
-            self.tasks.discard(finished)
-            finished.result()
+        await self._collect([each for each in self.tasks if each.done()])
 
     async def _finish(self, position: int, scanned: ScannedFile, parsing: Executor) -> None:
         """Parse, judge, and make the blob visible. A defect met on the way is this instance's failure alone."""
@@ -178,20 +183,39 @@ class _Run:
         await self.archive.put_sidecars(new)
         self.ready[position] = (new, outcome)
 
+    async def _collect(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        """Wait for tasks. Raises the first error of them; the others are looked at too, or asyncio would log them."""
+        waited_for = list(tasks)
+        results = await asyncio.gather(*waited_for, return_exceptions=True)
+        self.tasks.difference_update(waited_for)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
     async def _fail(self, position: int, outcome: Outcome) -> None:
         self.outcomes[position] = outcome
         await self.uploads.pop(position).discard()
 
     async def commit(self) -> None:
         """Commit what is ready, each study on its own."""
-        if self.tasks:
-            done, self.tasks = await asyncio.wait(self.tasks)
-            for task in done:
-                task.result()
+        await self._collect(self.tasks)
         by_study: dict[str, list[int]] = defaultdict(list)
         for position in sorted(self.ready):
             by_study[self.ready[position][0].key.study].append(position)
-        await asyncio.gather(*(self._commit_study(positions) for positions in by_study.values()))
+        failures = await asyncio.gather(
+            *(self._commit_study(positions) for positions in by_study.values()), return_exceptions=True
+        )
+        for failure, positions in zip(failures, by_study.values(), strict=True):
+            if failure is None:
+                continue
+            if not isinstance(failure, ServiceError) or not self._any_stored():
+                raise failure
+            # What other studies of the request have become must be told: theirs is the only answer there will be.
+            for position in positions:
+                self.outcomes[position] = Outcome(None, None, failure=FailureReason.PROCESSING_FAILURE)
+
+    def _any_stored(self) -> bool:
+        return any(outcome.failure is None for outcome in self.outcomes.values())
 
     async def _commit_study(self, positions: list[int]) -> None:
         # From here on it is the index that knows whether these blobs are wanted; `abandon` must not touch them.
@@ -200,12 +224,11 @@ class _Run:
             del self.uploads[position]
         results = await self.archive.store([new for new, _ in ready], replaces=self.request.replaces)
         for position, (new, outcome), result in zip(positions, ready, results, strict=True):
-            if result is CommitResult.STORED:
+            failure = _FAILURES.get(result)
+            if failure is None:
                 self.outcomes[position] = outcome
             else:
-                self.outcomes[position] = Outcome(
-                    outcome.sop_class, outcome.sop_instance, failure=FailureReason.ALREADY_EXISTS
-                )
+                self.outcomes[position] = Outcome(outcome.sop_class, outcome.sop_instance, failure=failure)
                 await self.archive.delete_blobs_of(new)
 
     async def abandon(self) -> None:

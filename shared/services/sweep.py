@@ -15,11 +15,14 @@ from shared.model import InstanceKey
 from shared.services.delete import DeleteService
 from shared.storage import keys
 from shared.storage.archive import Archive
-from shared.storage.parallel import PARALLEL_CALLS, in_parallel
+from shared.storage.parallel import in_parallel
 from shared.storage.plan import Moment
 from shared.storage.rows import Garbage, Orphan, SweepNote, UnfinishedDelete
 
 logger = logging.getLogger(__name__)
+
+#: Versions whose rows are looked for before it is written down how far the search has come.
+CHECKED_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,19 @@ class SweepService:
         async for blob in self._archive.blobs.list_names(prefix):
             version = keys.version_of_blob(blob.name)
             made = keys.time_of_version(version)
-            if made is None or blob.owner is None or made < since:
+            if made is None or made < since:
                 continue  # not a blob of ours, or looked at before
             if made >= until:
                 break
-            if version not in waiting and len(waiting) >= PARALLEL_CALLS:
+            if blob.owner is None:
+                # An upload was being undone when its process died. Any partition will do for the note.
+                await self._archive.index.add_note(version, self._moment().due, version, Garbage((blob.name,)))
+                orphans += 1
+                continue
+            if version not in waiting and len(waiting) >= CHECKED_AT_ONCE:
                 orphans += await self._note_orphans(waiting, owners)
                 waiting.clear()
+                await self._archive.index.set_orphans_checked(made)
             waiting[version].append(blob.name)
             owners[version] = blob.owner
         return orphans + await self._note_orphans(waiting, owners)

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
+from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings, StorageErrorCode
 from azure.storage.blob.aio import ContainerClient
 
 from shared.errors import NotFound, Unavailable
@@ -55,8 +55,9 @@ class BlobStore:
             if not self._opened:
                 try:
                     await self._container.create_container()
-                except ResourceExistsError:
-                    pass
+                except ResourceExistsError as error:
+                    if error.error_code != StorageErrorCode.CONTAINER_ALREADY_EXISTS:  # type: ignore[attr-defined]
+                        raise _unavailable(error) from error  # it is being deleted, and exists only as a name
                 except AzureError as error:
                     raise _unavailable(error) from error
                 self._opened = True
@@ -84,11 +85,15 @@ class BlobStore:
 
         Raises NotFound when the blob is gone: a reader was overtaken by a delete and its grace time.
         """
+        if length == 0:
+            return b""  # there is no way to ask for an empty range
         client = self._container.get_blob_client(name)
         try:
             download = await client.download_blob(offset=offset, length=length, max_concurrency=1)
             return await download.readall()
-        except ResourceNotFoundError:
+        except ResourceNotFoundError as error:
+            if error.error_code == StorageErrorCode.CONTAINER_NOT_FOUND:  # type: ignore[attr-defined]
+                raise _unavailable(error) from error
             raise NotFound("the instance has been deleted") from None
         except AzureError as error:
             raise _unavailable(error) from error

@@ -24,12 +24,14 @@ from shared.storage import keys
 from shared.storage.parallel import in_parallel
 from shared.storage.plan import Moment, Plan, StudyState, plan_delete, plan_store
 from shared.storage.rows import INSTANCE_COLUMNS, SweepNote, instance_of, series_of, study_of
-from shared.storage.table import Clash, Committed, IndexTable, Operation, Stale
+from shared.storage.table import Clash, CommitAnswer, Committed, IndexTable, Operation, Refused, Stale, Unknown
 
 #: Instances that are tried in one transaction: two rows each, and room for the study's own rows.
 BATCH = 45
 #: Times one commit is tried against other processes before the store counts as unavailable.
 MAX_ATTEMPTS = 40
+#: Tries after which it is no longer taken for granted that search rows are as they should be.
+SUSPICIOUS_ATTEMPT = 3
 #: Seconds between tries: none for the first few, because contention clears quickly, then a random part of this.
 MAX_PAUSE = 0.5
 
@@ -39,6 +41,8 @@ class CommitResult(Enum):
 
     STORED = "stored"
     EXISTS = "exists"
+    #: The index does not take the instance's rows, however often they are sent.
+    REFUSED = "refused"
 
 
 @dataclass(slots=True)
@@ -48,6 +52,10 @@ class _Waiting:
     instance: NewInstance
     replaces: bool
     done: asyncio.Future[CommitResult]
+
+    def __post_init__(self) -> None:
+        # Whoever waited may have gone away, or look at another result first; asyncio would log the error with its text.
+        self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def settle(self, result: CommitResult | Exception) -> None:
         """Give the result, unless whoever waited has gone away."""
@@ -100,26 +108,32 @@ class Committer:
             queue.waiting.extend(waiting)
             if queue.drain is None:
                 # A task of its own: a caller that goes away must not interrupt a commit that others wait for too.
-                queue.drain = asyncio.create_task(self._drain(study, queue))
+                queue.drain = asyncio.create_task(self._drain(study, self._enter(study)))
             await asyncio.wait([each.done for each in waiting])
         finally:
             self._leave(study, queue)
         return [each.done.result() for each in waiting]
 
     async def delete(
-        self, study: str, instances: Sequence[InstanceKey], note: tuple[str, SweepNote | None] | None = None
+        self,
+        study: str,
+        instances: Sequence[InstanceKey],
+        note: tuple[str, SweepNote | None] | None = None,
+        *,
+        before: int | None = None,
     ) -> None:
         """Take the instances that still exist out of the index, in as few transactions as they fit into.
 
-        At most `BATCH` instances. A `note` that is written is written first, one that is removed is removed last; see
-        `plan_delete`. Raises Unavailable when the index cannot be written.
+        At most `BATCH` instances, and of those none created after `before` (microseconds since 1970). A `note` that is
+        written is written first, one that is removed is removed last; see `plan_delete`. Raises Unavailable when the
+        index cannot be written.
         """
         queue = self._enter(study)
         try:
             async with queue.turn:
                 waiting = list(instances)
                 while waiting:
-                    waiting = await self._delete(study, waiting, note)
+                    waiting = await self._delete(study, waiting, note, before)
         finally:
             self._leave(study, queue)
 
@@ -148,6 +162,7 @@ class Committer:
                         each.settle(error)
         # No await between the last look at `waiting` and this: nobody can be left behind.
         queue.drain = None
+        self._leave(study, queue)
 
     async def _store_batch(
         self, study: str, state: StudyState | None, batch: list[_Waiting], waiting: deque[_Waiting]
@@ -155,13 +170,13 @@ class Committer:
         """Commit one batch and return the state after it. What does not fit leaves `batch` and waits again."""
         partition = await self._partition_of(study)
         existing: dict[str, StoredInstance] = {}
-        checked = False
+        checked = not any(each.replaces for each in batch)
         for attempt in range(MAX_ATTEMPTS):
             await self._pause(attempt)
             wanted = {each.instance.key.series for each in batch}
             if state is None or not wanted <= state.series.keys():
                 state = await self._read_state(partition, study, wanted, state)
-            if not checked and any(each.replaces for each in batch):
+            if not checked:
                 state, existing = await self._read_existing(partition, state, batch)
                 checked = True
             _settle(batch, existing)
@@ -172,6 +187,7 @@ class Committer:
                 case Committed(etags):
                     for each in batch:
                         each.settle(CommitResult.STORED)
+                    _settle_repetitions(batch, waiting)
                     kept = {key: etag for key, etag in {**state.etags, **etags}.items() if key[0] in "se"}
                     return replace(plan.after, etags=kept)
                 case Clash(index) if plan.operations[index].key[0] == "i":
@@ -179,12 +195,27 @@ class Committer:
                     # take as many transactions as it has instances.
                     state, existing = await self._read_existing(partition, state, batch)
                     checked = True
+                case Refused() if len(batch) == 1:
+                    batch[0].settle(CommitResult.REFUSED)
+                    return state
+                case Refused():
+                    # One of them is at fault: the others must not suffer for it.
+                    keep = len(batch) // 2
+                    waiting.extendleft(reversed(batch[keep:]))
+                    del batch[keep:]
                 case Clash() | Stale():
+                    state, checked = None, not any(each.replaces for each in batch)
+                case Unknown():
+                    # It may have taken effect: the rows of the instances tell.
                     state, checked = None, False
         raise Unavailable("the study is being changed by too many others at once")
 
     async def _delete(
-        self, study: str, instances: Sequence[InstanceKey], note: tuple[str, SweepNote | None] | None
+        self,
+        study: str,
+        instances: Sequence[InstanceKey],
+        note: tuple[str, SweepNote | None] | None,
+        before: int | None,
     ) -> list[InstanceKey]:
         """Delete as many of the instances as fit into one transaction; returns the others."""
         partition = await self._partition_of(study)
@@ -192,13 +223,20 @@ class Committer:
             await self._pause(attempt)
             state = await self._read_state(partition, study, {key.series for key in instances}, None)
             state, found = await self._read_rows(partition, state, [keys.instance_row(key) for key in instances])
-            leaving = [each for each in found.values() if state.series.get(each.key.series)]
+            leaving = [
+                each
+                for each in found.values()
+                if state.series.get(each.key.series) and (before is None or each.created <= before)
+            ]
             if state.study is None or not leaving:
                 await self._drop_note(partition, note)
                 return []
             plan, others = _largest_delete(state, leaving, self._moment(), note)
-            if isinstance(await self._commit(partition, plan.operations, attempt), Committed):
-                return [each.key for each in others]
+            match await self._commit(partition, plan.operations, attempt):
+                case Committed():
+                    return [each.key for each in others]
+                case Refused():
+                    break
         raise Unavailable("the study is being changed by too many others at once")
 
     async def _drop_note(self, partition: str, note: tuple[str, SweepNote | None] | None) -> None:
@@ -209,9 +247,9 @@ class Committer:
         if attempt > 1:
             await asyncio.sleep(self._jitter() * min(MAX_PAUSE, 0.01 * 2.0**attempt))
 
-    async def _commit(self, partition: str, operations: Iterable[Operation], attempt: int) -> Committed | Clash | Stale:
+    async def _commit(self, partition: str, operations: Iterable[Operation], attempt: int) -> CommitAnswer:
         operations = list(operations)
-        if attempt >= 3:
+        if attempt >= SUSPICIOUS_ATTEMPT:
             # Search rows that a delete expects but that are not there (an index written with fewer searchable
             # attributes) would make it fail for ever.
             unconditional = [each.key for each in operations if each.kind == "delete" and each.etag is None]
@@ -277,6 +315,14 @@ def _settle(batch: list[_Waiting], existing: Mapping[str, StoredInstance]) -> No
         else:
             continue
         batch.remove(each)
+
+
+def _settle_repetitions(stored: Sequence[_Waiting], waiting: deque[_Waiting]) -> None:
+    """Give those their result that wait to store, not to replace, an instance that has just been stored."""
+    keys_stored = {each.instance.key for each in stored}
+    for each in [each for each in waiting if not each.replaces and each.instance.key in keys_stored]:
+        each.settle(CommitResult.EXISTS)
+        waiting.remove(each)
 
 
 def _largest_plan(

@@ -156,6 +156,9 @@ def search_rows_starting(family: str, prefix: str) -> KeyRange:
 
 def successor(prefix: str) -> str:
     """The least text above every text that begins with `prefix`, by UTF-16 code unit."""
+    prefix = prefix.rstrip("\uffff")  # nothing lies above it
+    if not prefix:
+        return "\uffff"
     last = ord(prefix[-1])
     # U+D7FF is followed by the surrogates that spell U+10000, and U+10FFFF by U+E000.
     following = {0xD7FF: 0x10000, 0x10FFFF: 0xE000}.get(last, last + 1)

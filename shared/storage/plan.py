@@ -30,6 +30,9 @@ from shared.storage.rows import (
 from shared.storage.search_rows import instance_search_rows, series_search_rows, study_search_rows
 from shared.storage.table import MAX_OPERATIONS, MAX_TRANSACTION_BYTES, Columns, Operation
 
+#: Modalities of one study that are counted; keeps the column that holds them far below its limit.
+MAX_COUNTED_MODALITIES = 200
+
 
 @dataclass(frozen=True, slots=True)
 class StudyState:
@@ -185,7 +188,9 @@ def _counted(modalities: Mapping[str, int], old: Series | None, new: Series | No
     """How many series of a study have each modality, after one of them became `new`."""
     counts = Counter(modalities)
     counts.subtract(values_of(old.attributes, MODALITY)[:1] if old else ())
-    counts.update(values_of(new.attributes, MODALITY)[:1] if new else ())
+    for modality in values_of(new.attributes, MODALITY)[:1] if new else ():
+        if modality in counts or len(counts) < MAX_COUNTED_MODALITIES:
+            counts[modality] += 1
     return {modality: count for modality, count in counts.items() if count > 0}
 
 

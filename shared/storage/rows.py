@@ -134,11 +134,16 @@ def attributes_text(attributes: JsonDataSet) -> str:
     text = _dump(attributes)
     kept = dict(attributes)
     for tag in sorted(kept, key=lambda tag: len(_dump(kept[tag])), reverse=True):
-        if len(text) <= MAX_TEXT_COLUMN:
+        if _units(text) <= MAX_TEXT_COLUMN:
             break
         kept[tag] = {"vr": kept[tag]["vr"], "cut": True}
         text = _dump(kept)
     return text
+
+
+def _units(text: str) -> int:
+    """UTF-16 code units, by which the service measures a column."""
+    return len(text.encode("utf-16-le", "replace")) // 2
 
 
 def _dump(value: Any) -> str:

@@ -214,6 +214,7 @@ class _Descent:
                 for hit, instance in zip(parents, instances, strict=True):
                     if (
                         instance is not None
+                        and _names_instance(predicates, instance.key)
                         and hit is not None
                         and hit.series is not None
                         and _satisfied(series_predicates, series_values(hit.series))
@@ -233,14 +234,15 @@ class _Descent:
                     for _ in range(hit.series.instances):
                         yield hit
                     continue
-                for instance in await self._newest_instances(hit.series, self._request.end - skipped):
+                first = max(0, self._request.offset - skipped)
+                for instance in await self._newest_instances(hit.series, first, self._request.end - skipped):
                     skipped += 1
                     yield Hit(hit.study, hit.series, instance)
 
-    async def _newest_instances(self, series: Series, wanted: int) -> list[StoredInstance]:
-        """The newest instances of a series, at most `wanted`, with their metadata."""
+    async def _newest_instances(self, series: Series, first: int, wanted: int) -> list[StoredInstance]:
+        """The newest instances of a series, at most `wanted`, with their metadata from the one at `first` on."""
         # Where most are wanted one listing brings all; where few are, their metadata is read row by row.
-        columns = ("metadata",) if series.instances <= 2 * wanted else ()
+        columns = ("metadata",) if series.instances <= 2 * (wanted - first) else ()
         found: list[StoredInstance] = []
         async for page in self._index.list_instances(series.study, series.uid, columns):
             found += page
@@ -248,8 +250,8 @@ class _Descent:
             del found[wanted:]
         if columns:
             return found
-        whole = await in_parallel(self._with_metadata, [each.key for each in found])
-        return [each for each in whole if each is not None]
+        whole = await in_parallel(self._with_metadata, [each.key for each in found[first:]])
+        return found[:first] + [each for each in whole if each is not None]
 
     async def _with_metadata(self, key: InstanceKey) -> StoredInstance | None:
         return await self._index.get_instance(key, ("metadata",))
@@ -265,6 +267,11 @@ def _uids(predicates: Iterable[Predicate], tag: str) -> list[str] | None:
         if predicate.attribute.tag == tag and isinstance(predicate.test, Exact):
             return list(dict.fromkeys(predicate.test.values))
     return None
+
+
+def _names_instance(predicates: Iterable[Predicate], key: InstanceKey) -> bool:
+    """Whether conditions on instances, which can only be on their UIDs, are satisfied by a key."""
+    return all(satisfies(each.test, each.attribute, (key.instance,)) for each in predicates)
 
 
 def _uids_in(row: Row) -> tuple[str, ...]:

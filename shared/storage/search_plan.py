@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.dicom.attributes import MODALITIES_IN_STUDY, ORDERING_DATES, SEARCHABLE, STUDY_INSTANCE_UID
-from shared.dicom.matching import Exact, Fuzzy, Predicate, Range, Wildcard
+from shared.dicom.matching import Exact, Fuzzy, Predicate, Range, Test, Wildcard
 from shared.model import Level
 from shared.storage import keys
 from shared.storage.keys import KeyRange, SearchKey
@@ -23,6 +23,10 @@ from shared.storage.table import condition
 
 #: Conditions put to the table: it takes 15 comparisons, three are the key range's, and a condition may need two.
 MAX_PUSHED_DOWN = 6
+
+
+#: Characters of an operand put to the table, whose condition travels in a URL.
+MAX_OPERAND = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +42,16 @@ class Driver:
         return f"{key.key}!{key.order}" if self.by_key else key.order
 
 
-#: Studies are found by UID through their own rows.
-_NO_ROWS = STUDY_INSTANCE_UID
-
 #: Every study, newest first.
 ALL_STUDIES = Driver((keys.list_rows(),), ordered=True)
 
 
 def driver_at(level: Level, predicates: Iterable[Predicate]) -> Driver | None:
     """The driver of the most selective of the conditions at a level that ranges can answer; None if there is none."""
-    candidates = [each for each in predicates if each.attribute.level is level and each.attribute.tag != _NO_ROWS]
+    # Studies are found by UID through their own rows.
+    candidates = [
+        each for each in predicates if each.attribute.level is level and each.attribute.tag != STUDY_INSTANCE_UID
+    ]
     for predicate in sorted(candidates, key=lambda each: SEARCHABLE.index(each.attribute)):
         driver = _driver_of(predicate)
         if driver is not None:
@@ -72,7 +76,7 @@ def _driver_of(predicate: Predicate) -> Driver | None:
         case Fuzzy(phrase):
             return Driver((keys.search_rows_starting(word_family(attribute), keys.escape(phrase)),), ordered=False)
         case Wildcard() as wildcard if wildcard.prefix:
-            prefix = wildcard.prefix if attribute.vr == "UI" else keys.escape(wildcard.prefix)
+            prefix = keys.escape(wildcard.prefix)
             return Driver((keys.search_rows_starting(attribute.tag, prefix),), ordered=False)
         case Wildcard():
             return None
@@ -88,6 +92,8 @@ def pushed_down(predicates: Sequence[Predicate]) -> str:
         column = predicate.attribute.keyword
         if predicate.attribute.vr == "PN" or predicate.attribute.tag == MODALITIES_IN_STUDY:
             continue
+        if _longest_operand(predicate.test) > MAX_OPERAND:
+            continue
         match predicate.test:
             case Exact(values) if len(values) == 1:
                 conditions.append(condition(column, "eq", values[0]))
@@ -101,3 +107,13 @@ def pushed_down(predicates: Sequence[Predicate]) -> str:
             case _:
                 continue
     return " and ".join(conditions[:MAX_PUSHED_DOWN])
+
+
+def _longest_operand(test: Test) -> int:
+    match test:
+        case Exact(values):
+            return max(map(len, values), default=0)
+        case Wildcard(pattern):
+            return len(pattern)
+        case _:
+            return 0

@@ -6,12 +6,14 @@ rows that are wanted, and never more than `scan_limit`.
 
 import asyncio
 import heapq
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
+from itertools import batched
 
 from shared.dicom.matching import Predicate, satisfies
 from shared.storage import keys
 from shared.storage.keys import KeyRange
+from shared.storage.parallel import PARALLEL_CALLS, in_parallel
 from shared.storage.search_plan import ALL_STUDIES, Driver, pushed_down
 from shared.storage.search_rows import values_in_columns
 from shared.storage.table import IndexTable, Row
@@ -57,13 +59,15 @@ class SearchReader:
                 for stream in self._streams(driver, predicates, wanted)
             ]
             # All are awaited even when one fails: a stream that is still being read cannot be closed.
-            heads = await asyncio.gather(*(anext(stream, None) for stream in streams), return_exceptions=True)
             heap: list[tuple[str, int, Row]] = []
-            for number, head in enumerate(heads):
-                if isinstance(head, BaseException):
-                    raise head
-                if head is not None:
-                    heap.append((head[0], number, head[1]))
+            for batch in batched(enumerate(streams), PARALLEL_CALLS, strict=False):
+                # All of a batch are waited for, for a stream cannot be closed while it is being read.
+                heads = await asyncio.gather(*(anext(stream, None) for _, stream in batch), return_exceptions=True)
+                for (number, _), head in zip(batch, heads, strict=True):
+                    if isinstance(head, BaseException):
+                        raise head
+                    if head is not None:
+                        heap.append((head[0], number, head[1]))
             heapq.heapify(heap)
             last = None
             while heap:
@@ -79,17 +83,23 @@ class SearchReader:
 
     async def _newest(self, driver: Driver, predicates: Sequence[Predicate], wanted: int | None) -> list[Row]:
         kept: dict[str, Row] = {}
-        enough = self._scan_limit if wanted is None else wanted
+        enough = min(self._scan_limit, self._scan_limit if wanted is None else wanted)
+        read = 0
 
-        async def drain(stream: AsyncIterator[tuple[str, Row]]) -> None:
-            async for order, row in stream:
-                kept[order] = row
-                if len(kept) >= enough + _SLACK:
-                    self.cut = self.cut or wanted is None
-                    for surplus in sorted(kept)[enough:]:
-                        del kept[surplus]
+        async def drain(stream: AsyncGenerator[tuple[str, Row]]) -> None:
+            nonlocal read
+            async with aclosing(stream):
+                async for order, row in stream:
+                    read += 1
+                    kept[order] = row
+                    if len(kept) >= enough + _SLACK:
+                        for surplus in sorted(kept)[enough:]:
+                            del kept[surplus]
+                    if read >= self._scan_limit:
+                        self.cut = True
+                        return
 
-        await asyncio.gather(*(drain(stream) for stream in self._streams(driver, predicates, None)))
+        await in_parallel(drain, self._streams(driver, predicates, None))
         return [kept[order] for order in sorted(kept)[:enough]]
 
     def _streams(

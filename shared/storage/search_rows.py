@@ -23,7 +23,10 @@ from shared.storage.rows import study_columns
 from shared.storage.table import Column, Columns
 
 #: Runs of words of one name that get a row of their own; bounds the rows of a study with a hostile name.
-MAX_WORD_RUNS = 12
+MAX_WORD_RUNS = 10
+
+#: Modalities of one study that can be searched for, the first by name; bounds the rows of a study of hostile series.
+MAX_MODALITIES = 16
 
 #: The whole name and its three component groups (PS3.5 §6.2.1); bounds the rows of a study with a hostile name.
 MAX_NAME_FORMS = 4
@@ -50,7 +53,7 @@ def search_values(study: Study) -> JsonDataSet:
     return {
         **study.attributes,
         STUDY_INSTANCE_UID: {"vr": "UI", "Value": [study.uid]},
-        MODALITIES_IN_STUDY: {"vr": "CS", "Value": sorted(study.modalities)},
+        MODALITIES_IN_STUDY: {"vr": "CS", "Value": sorted(study.modalities)[:MAX_MODALITIES]},
     }
 
 

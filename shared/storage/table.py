@@ -5,9 +5,10 @@ nothing of DICOM. SDK errors end here: losing a race is a value (`Clash`, `Stale
 
 Facts:
 - An entity group transaction takes at most 100 operations and 4 MiB, all in one partition, each row at most once.
-- The SDK retries a transaction whose answer was lost, and the retry then meets the rows of the first attempt. So a
-  `Clash` or `Stale` may be the service's own doing: whoever commits must read back before believing it.
-- A page may come back empty with a continuation token; `pages` follows tokens to the end.
+- An answer can be lost: when the connection breaks the SDK does not send a transaction again and nobody knows what
+  became of it (`Unknown`); when a gateway answers for the service it does, and the second attempt meets the rows of the
+  first (`Clash`, `Stale`). So whoever commits must read back before believing any of the three.
+- A page may come back empty with a continuation token; `pages` follows tokens to the end and gives no empty page.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,7 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
 from azure.data.tables import (
     EdmType,
     EntityProperty,
@@ -35,7 +43,7 @@ MAX_OPERATIONS = 100
 MAX_TRANSACTION_BYTES = 3 * 1024 * 1024
 #: Bytes of one binary column (the limit is 64 KiB).
 MAX_BINARY_COLUMN = 60 * 1024
-#: Characters of one string column (the limit is 64 KiB of UTF-16).
+#: UTF-16 code units of one string column (the limit is 64 KiB).
 MAX_TEXT_COLUMN = 30 * 1024
 
 #: What a column may hold. Whole numbers are stored with 64 bits.
@@ -69,10 +77,13 @@ class Operation:
 
     @property
     def size(self) -> int:
-        """An upper estimate of the bytes this operation adds to the request body (binary columns travel as base64)."""
+        """An upper estimate of the bytes this operation adds to the request body.
+
+        Binary columns travel as base64; of text outside ASCII a character can take six bytes, beyond the BMP twelve.
+        """
         columns = self.columns or {}
         return 1000 + sum(
-            len(name) + 40 + (len(value) * 4 // 3 if isinstance(value, bytes) else len(str(value)) * 3)
+            len(name) + 40 + (len(value) * 4 // 3 if isinstance(value, bytes) else _json_size(str(value)))
             for name, value in columns.items()
         )
 
@@ -94,6 +105,19 @@ class Clash:
 @dataclass(frozen=True, slots=True)
 class Stale:
     """Nothing took effect: a row has changed, or is gone, since it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody knows whether anything took effect: the answer was lost, or the service was too busy to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing took effect, and never will: the operations are more, or larger, than the service takes."""
+
+
+type CommitAnswer = Committed | Clash | Stale | Unknown | Refused
 
 
 class IndexTable:
@@ -143,13 +167,19 @@ class IndexTable:
         pages = self._client.query_entities(query, select=names, results_per_page=page_size).by_page()
         try:
             async for page in pages:
-                yield [Row(entity["RowKey"], _etag(entity), _columns(entity)) async for entity in page]
+                rows = [Row(entity["RowKey"], _etag(entity), _columns(entity)) async for entity in page]
+                if rows:  # a page may be empty and have others behind it
+                    yield rows
         except AzureError as error:
             raise _unavailable(error) from error
 
-    async def commit(self, partition: str, operations: Sequence[Operation]) -> Committed | Clash | Stale:
-        """Run all operations as one entity group transaction: either every one takes effect or none does."""
-        assert len(operations) <= MAX_OPERATIONS
+    async def commit(self, partition: str, operations: Sequence[Operation]) -> CommitAnswer:
+        """Run all operations as one entity group transaction: either every one takes effect or none does.
+
+        Raises Unavailable when the service refuses for a reason that has nothing to do with the operations.
+        """
+        if len(operations) > MAX_OPERATIONS:
+            return Refused()
         try:
             answers = await self._client.submit_transaction([_sdk_operation(partition, each) for each in operations])
         except TableTransactionError as error:
@@ -158,11 +188,15 @@ class IndexTable:
                 return Clash(error.index)
             if code in _STALE_CODES:
                 return Stale()
-            raise _unavailable(error) from error
+            return _answer_of(error)
         except ResourceExistsError:
             return Clash(0)
         except ResourceNotFoundError:
             return Stale()
+        except HttpResponseError as error:
+            return _answer_of(error)
+        except (ServiceRequestError, ServiceResponseError):
+            return Unknown()
         except AzureError as error:
             raise _unavailable(error) from error
         return Committed(
@@ -172,6 +206,15 @@ class IndexTable:
                 if answer.get("etag")
             }
         )
+
+
+def _answer_of(error: HttpResponseError) -> CommitAnswer:
+    """What an error status says of a transaction. Raises Unavailable for those that say nothing of it."""
+    if error.status_code in (400, 413):
+        return Refused()
+    if error.status_code is not None and error.status_code >= 500:
+        return Unknown()
+    raise _unavailable(error) from error
 
 
 _STALE_CODES = (
@@ -189,6 +232,10 @@ def quote(text: str) -> str:
 def condition(column: str, comparison: Literal["eq", "ge", "le", "lt"], text: str) -> str:
     """One OData comparison of a string column, as the service compares: by UTF-16 code unit."""
     return f"{column} {comparison} {quote(text)}"
+
+
+def _json_size(text: str) -> int:
+    return len(text) + 2 if text.isascii() else len(text.encode("utf-16-le", "replace")) * 3
 
 
 def _etag(entity: TableEntity) -> str:

@@ -8,6 +8,8 @@ from shared.dicomweb.multipart import MultipartReader, PartData, PartEnd, PartSt
 from shared.dicomweb.store_request import StoreContent, part_media_type
 from shared.errors import BadRequest
 
+#: Parts of one request: each is an item of the answer, which is held whole.
+MAX_PARTS = 20_000
 #: Bytes of a body that are read and thrown away after its request has failed, so that the client, and the platform's
 #: proxy, which both send before they listen, hear why. A longer rest is cut off.
 MAX_DRAINED = 256 * 1024 * 1024
@@ -27,6 +29,8 @@ async def parts_of(stream: AsyncIterator[bytes], content: StoreContent) -> Async
     index = 0
     async for event in events:
         if isinstance(event, PartStart):
+            if index >= MAX_PARTS:
+                raise BadRequest(f"the body has more than {MAX_PARTS} parts")
             part_media_type(event.headers, content.type_parameter, index)
             index += 1
             yield _part(events)

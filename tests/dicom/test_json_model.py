@@ -50,6 +50,8 @@ def json_of(*elements: bytes, **options: Any) -> dict[str, Any]:
         (b"FL", struct.pack("<2f", 1.5, float("inf")), [1.5, "Infinity"]),
         (b"FD", struct.pack("<3d", 0.1, float("nan"), float("-inf")), [0.1, "NaN", "-Infinity"]),
         (b"IS", b" 7\\+8\\1A", [7, 8, "1A"]),
+        (b"IS", b"1_0\\0x1\\ ", ["1_0", "0x1", None]),
+        (b"DS", b"1_0\\infinity\\.5\\5.", ["1_0", "infinity", 0.5, 5.0]),
         (b"LO", b"a\\b ", ["a", "b"]),
         (b"LT", b"a\\b  ", ["a\\b"]),
         (b"PN", b"Doe^J=X=Y ", [{"Alphabetic": "Doe^J", "Ideographic": "X", "Phonetic": "Y"}]),

@@ -284,6 +284,35 @@ async def test_a_frame_table_too_large_for_its_row_lies_beside_the_instance(serv
         await services.frames(key, 100_001)
 
 
+async def test_an_empty_fragment_is_an_empty_frame(services: Services) -> None:
+    (key,) = await services.put_well(encapsulated([[b"ab"], [b""], [b"cd"]]))
+    assert await services.frames(key, 1, 2, 3, 2) == [b"ab", b"", b"cd", b""]
+
+
+# Small files that say they are large
+
+
+async def test_a_small_file_that_inflates_to_a_large_one_is_not_transcoded(services: Services) -> None:
+    syntax = str(DeflatedExplicitVRLittleEndian)
+    file = instance(transfer_syntax=syntax, rows=1000, columns=1000, frames=20, PixelData=bytes(20_000_000))
+    assert len(file) < MIB // 10
+    (key,) = await services.put_well(file)
+    with pytest.raises(CannotTranscode, match="inflated"):
+        await services.files(scope_of(key), EXPLICIT)
+    assert await services.frames(key, 20) == [bytes(1_000_000)]
+
+
+async def test_a_small_file_that_decodes_to_a_large_one_is_not_transcoded(services: Services) -> None:
+    frames = [[b"\x01" + bytes(63)]] * 40
+    (key,) = await services.put_well(
+        encapsulated(frames, transfer_syntax=RLELossless, Rows=60_000, Columns=60_000, BitsAllocated=8)
+    )
+    with pytest.raises(CannotTranscode, match="decoded"):
+        await services.files(scope_of(key), EXPLICIT)
+    with pytest.raises(CannotTranscode, match="decoded"):
+        await services.frames(key, 1, transfer_syntax=EXPLICIT)
+
+
 # Deflated
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -214,13 +215,50 @@ async def test_a_blob_whose_store_was_only_slow_is_kept(services: Services) -> N
     assert await services.bench.blobs() == [version]
 
 
-async def test_blobs_that_are_not_ours_are_left_alone(services: Services) -> None:
+async def test_blobs_that_are_not_ours_are_left_alone_and_what_an_interrupted_undo_left_is_not(
+    services: Services,
+) -> None:
     upload = services.archive.blobs._container.upload_blob
     await upload("readme.txt", b"somebody's")
     await upload(services.version(), b"without an owner")
     services.clock.now += DAY
-    assert (await services.sweep.find_orphans()).orphans == 0
-    assert len(await services.bench.blobs()) == 2
+    assert (await services.sweep.find_orphans()).orphans == 1
+    services.clock.now += services.clock.grace
+    await services.sweep.sweep()
+    assert await services.bench.blobs() == ["readme.txt"]
+
+
+async def test_the_first_search_for_orphans_goes_on_where_it_was_interrupted(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.services.sweep.CHECKED_AT_ONCE", 2)
+    left = [await orphan(services, f"{INSTANCE}.{number}") for number in range(7)]
+    services.clock.now += DAY
+    add_note, added = services.archive.index.add_note, 0
+
+    async def interrupted(*arguments: Any) -> None:
+        nonlocal added
+        added += 1
+        if added == 6:
+            raise Unavailable("the index answered 503")
+        await add_note(*arguments)
+
+    monkeypatch.setattr(services.archive.index, "add_note", interrupted)
+    with pytest.raises(Unavailable):
+        await services.sweep.find_orphans()
+    assert await services.archive.index.orphans_checked() > 0
+    assert (await services.sweep.find_orphans()).orphans < len(left)
+    services.clock.now += services.clock.grace
+    await services.sweep.sweep()
+    assert await services.bench.blobs() == []
+
+
+async def test_a_study_is_deleted_whole_by_a_process_whose_clock_is_behind(services: Services) -> None:
+    await services.put_well(*(instance(sop=f"{INSTANCE}.{number}") for number in range(60)))
+    services.clock.now -= DAY
+    await services.delete.delete(Scope(STUDY))
+    assert await services.count(STUDY) == 0
+    assert {row[0] for row in await services.bench.rows()} == {"g"}
 
 
 async def test_every_orphan_is_found_once_over_many_runs(services: Services) -> None:

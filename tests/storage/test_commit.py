@@ -3,14 +3,17 @@
 import asyncio
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ServiceResponseError
 
 from local.azurite import Azurite
 from shared.model import InstanceKey, NewInstance
 from shared.storage import keys
 from shared.storage.commit import BATCH, CommitResult
+from shared.storage.search_rows import MAX_MODALITIES
 from shared.storage.table import Clash, Committed, Operation, Stale
 from tests.storage.conftest import Bench, another_bench
 from tests.storage.instances import instance
@@ -122,6 +125,67 @@ async def test_the_same_instance_stored_by_two_processes_exists_once(azurite: Az
         assert await counts(one) == (10, 1, {"CT": 1})
 
 
+async def test_a_study_of_ever_more_modalities_can_be_stored_to_renamed_and_deleted(bench: Bench) -> None:
+    new = [instance(series=f"1.2.3.{number}", modality=f"M{number}") for number in range(250)]
+    for start in range(0, 250, 50):
+        assert set(await store(bench, *new[start : start + 50])) == {STORED}
+    assert await store(bench, instance(name="Another^Name", modality="ZZ")) == [STORED]
+    found = await bench.archive.index.get_study("1.2.3")
+    assert found is not None and found.instances == 251 and len(found.modalities) <= 200
+    for start in range(0, 250, BATCH):
+        await bench.archive.committer.delete("1.2.3", [each.key for each in new[start : start + BATCH]])
+    found = await bench.archive.index.get_study("1.2.3")
+    assert found is not None and found.instances == 1
+
+
+async def test_an_instance_the_index_cannot_take_fails_alone(bench: Bench) -> None:
+    # A sequence of characters beyond the BMP takes twice the space its length suggests.
+    huge = {f"0010{number:04X}": {"vr": "LT", "Value": ["\U00020000" * 10_000]} for number in (0x4000, 0x21B0, 0x2180)}
+    assert await store(bench, instance(sop="1.2.3.1.1", **huge)) == [STORED]
+    bench.clock.now += 1
+    impossible = replace(instance(sop="1.2.3.1.2"), transfer_syntax="x" * 40_000)
+    good = [instance(sop=f"1.2.3.1.{number}") for number in range(3, 9)]
+    assert await store(bench, *good[:3], impossible, *good[3:]) == [STORED] * 3 + [CommitResult.REFUSED] + [STORED] * 3
+    assert await counts(bench) == (7, 1, {"CT": 1})
+
+
+class BreakingConnection:
+    """Runs a transaction and then breaks the connection before its answer arrives, so many times."""
+
+    def __init__(self, bench: Bench, times: int) -> None:
+        self._submit = bench.table._client.submit_transaction
+        self.left = times
+
+    async def __call__(self, operations: Any, **options: Any) -> Any:
+        answer = await self._submit(operations, **options)
+        if self.left:
+            self.left -= 1
+            raise ServiceResponseError("the connection was closed")
+        return answer
+
+
+@pytest.mark.parametrize("replaces", [False, True], ids=["post", "put"])
+async def test_a_commit_whose_connection_broke_is_success_and_counts_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, replaces: bool
+) -> None:
+    await store(bench, instance(sop="1.2.3.1.1"))
+    breaking = BreakingConnection(bench, 1)
+    monkeypatch.setattr(bench.table._client, "submit_transaction", breaking)
+    new = [instance(sop="1.2.3.1.1" if replaces else "1.2.3.1.2"), instance(sop="1.2.3.1.3")]
+    assert await store(bench, *new, replaces=replaces) == [STORED, STORED]
+    assert breaking.left == 0
+    assert await counts(bench) == (2 if replaces else 3, 1, {"CT": 1})
+    monkeypatch.setattr(bench.table._client, "submit_transaction", BreakingConnection(bench, 1))
+    await bench.archive.committer.delete("1.2.3", [new[0].key])
+    assert await counts(bench) == (1 if replaces else 2, 1, {"CT": 1})
+
+
+async def test_copies_of_one_instance_in_one_request_take_no_transaction_each(bench: Bench) -> None:
+    results = await store(bench, *(instance(sop="1.2.3.1.1") for _ in range(100)))
+    assert results == [STORED] + [EXISTS] * 99
+    assert bench.calls["table transaction"] == 1
+
+
 class LosingAnswers:
     """Runs every transaction and then says that it failed, as a retry whose first answer was lost finds it."""
 
@@ -168,7 +232,7 @@ async def test_a_study_of_many_series_takes_as_many_transactions_as_it_needs(ben
     found = await bench.archive.index.get_study("1.2.3")
     assert found is not None
     assert (found.instances, found.series, len(found.modalities)) == (60, 60, 60)
-    assert len(await bench.rows("x!00080061!")) == 60
+    assert len(await bench.rows("x!00080061!")) == MAX_MODALITIES
 
 
 async def test_rows_that_together_pass_the_size_limit_are_spread_over_transactions(bench: Bench) -> None:

@@ -188,6 +188,53 @@ async def test_a_pattern_without_a_prefix_reads_no_more_rows_than_allowed_and_sa
     assert (len(page.hits), page.cut) == (20, False)
 
 
+async def test_hostile_operands_find_nothing_and_break_nothing(bench: Bench) -> None:
+    await fill(bench)
+    for predicate in (
+        on("StudyInstanceUID", Exact(())),
+        on("PatientID", Wildcard("x" * 9000 + "*")),
+        on("PatientID", Exact(("\U00020000" * 3000,))),
+        on("PatientID", Exact(("it's; drop\uffff",))),
+        on("PatientID", Wildcard("\uffff*")),
+    ):
+        assert studies(await search(bench, Level.STUDY, predicate)) == []
+        assert studies(await search(bench, Level.STUDY, predicate, on("StudyDate", Range("19000101", None)))) == []
+    assert series(await search(bench, Level.SERIES, on("SeriesInstanceUID", Exact(())))) == []
+    assert instances(await search(bench, Level.INSTANCE, on("SOPInstanceUID", Exact(())))) == []
+
+
+async def test_a_search_by_prefix_reads_no_more_than_allowed_however_far_its_page_lies(bench: Bench) -> None:
+    for number in range(1100):  # the bench allows 1000 rows
+        await bench.archive.store([instance(f"1.{number}")], replaces=False)
+    found = await search(bench, Level.STUDY, on("PatientName", Wildcard("doe*")), offset=2_000_000_000, limit=10)
+    assert (studies(found), found.cut) == ([], True)
+
+
+async def test_pages_without_rows_are_passed_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(bench)
+    query_entities = bench.table._client.query_entities
+
+    class WithEmptyPages:
+        """What the service may answer at the border of its own partitions: a token, and no row yet."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            self._pages = query_entities(*arguments, **options).by_page()
+
+        async def by_page(self) -> Any:
+            yield empty()
+            async for page in self._pages:
+                yield page
+
+    async def empty() -> Any:
+        for row in ():
+            yield row
+
+    monkeypatch.setattr(bench.table._client, "query_entities", WithEmptyPages)
+    assert studies(await search(bench, Level.STUDY)) == ["1.5", "1.4", "1.3", "1.2", "1.1"]
+    pages = [page async for page in bench.archive.index.pages_of(Scope("1.1"))]
+    assert [len(page) for page in pages] == [1]
+
+
 async def test_what_a_search_row_names_may_be_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(bench)
     get_study = bench.archive.index.get_study
