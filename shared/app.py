@@ -85,7 +85,7 @@ def wire(settings: Settings | None = None) -> Application:
             RetrieveService(archive, RetrieveLimits(settings.download_window, settings.max_transcode_bytes), parsing),
             _new_boundary,
         ),
-        search=SearchHandlers(SearchService(archive)),
+        search=SearchHandlers(SearchService(archive, parsing)),
         delete=DeleteHandlers(delete),
         health=HealthHandlers(HealthService(archive)),
         sweep=SweepService(archive, delete, clock.moment, orphan_age=settings.orphan_age_seconds * _MICROSECONDS),

@@ -31,7 +31,6 @@ from shared.dicom.transcode import (
 )
 from shared.errors import CannotTranscode, NotFound
 from shared.model import InstanceKey, JsonDataSet, Level, Scope, StoredInstance
-from shared.storage import keys
 from shared.storage.archive import Archive
 from shared.storage.blobs import PIECE
 
@@ -200,9 +199,7 @@ class RetrieveService:
 
     async def _metadata_json(self, instance: StoredInstance) -> AsyncIterator[bytes]:
         """The JSON object of one instance, a piece at a time: some kilobytes can unpack to many megabytes."""
-        packed = instance.metadata
-        if packed is None:
-            packed = await self._archive.blobs.read(keys.metadata_blob(instance.version))
+        packed = await self._archive.packed_metadata(instance)
         unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
         while packed:
             yield unpacker.decompress(packed, PIECE)
@@ -246,9 +243,7 @@ class RetrieveService:
         return await _started(self._frames(instance, spans, decode, transfer_syntax))
 
     async def _frame_table(self, instance: StoredInstance) -> FrameTable | None:
-        packed = instance.frames
-        if instance.frames_apart:
-            packed = await self._archive.blobs.read(keys.frames_blob(instance.version))
+        packed = await self._archive.packed_frames(instance)
         return FrameTable.unpack(packed) if packed else None
 
     async def _parsed_metadata(self, instance: StoredInstance) -> JsonDataSet:

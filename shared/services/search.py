@@ -7,6 +7,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,6 @@ from shared.dicom.attributes import COMPUTED, SEARCHABLE, SERIES_ATTRIBUTES, STU
 from shared.dicomweb.query import Query
 from shared.dicomweb.search_response import INSTANCE_AVAILABILITY, RETRIEVE_URL, computed_of, result, wanted_tags
 from shared.model import InstanceKey, JsonDataSet, Level, Scope, StoredInstance
-from shared.storage import keys
 from shared.storage.archive import Archive
 from shared.storage.parallel import in_parallel
 from shared.storage.search import Hit, SearchRequest
@@ -35,8 +35,10 @@ class SearchResults:
 class SearchService:
     """Searches one archive."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, parsing: Executor) -> None:
+        """`parsing` runs what takes CPU, and bounds how much of it runs at once."""
         self._archive = archive
+        self._parsing = parsing
 
     async def search(self, query: Query, scope: Scope | None, url_of: Callable[[Scope], str]) -> SearchResults:
         """The page of results of a query. `url_of` gives the retrieve URL of a match. Raises Unavailable."""
@@ -90,11 +92,8 @@ class SearchService:
         return await self._metadata(instance) if instance else {}
 
     async def _metadata(self, instance: StoredInstance) -> JsonDataSet:
-        packed = instance.metadata
-        if packed is None:
-            packed = await self._archive.blobs.read(keys.metadata_blob(instance.version))
-        data_set: JsonDataSet = await asyncio.to_thread(_unpack, packed)
-        return data_set
+        packed = await self._archive.packed_metadata(instance)
+        return await asyncio.get_running_loop().run_in_executor(self._parsing, _unpack, packed)
 
 
 def _unpack(packed: bytes) -> JsonDataSet:

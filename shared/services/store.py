@@ -10,23 +10,18 @@ A part that cannot be read, or that breaks a rule, is that instance's failure an
 """
 
 import asyncio
-import gzip
-import json
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from shared.dicom.attributes import PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
-from shared.dicom.instance import IMPLICIT_VR_LITTLE_ENDIAN, Instance, read_instance
-from shared.dicom.matching import strip_padding
 from shared.dicom.part10 import Part10Scanner
 from shared.dicom.scanned import ScannedFile
-from shared.dicom.validation import REQUIRED, Finding, findings, missing
-from shared.dicomweb.store_response import FailureReason, WarningReason
+from shared.dicomweb.store_response import FailureReason
 from shared.errors import MalformedDicom, ServiceError, TooLarge, describe
-from shared.model import InstanceKey, NewInstance
+from shared.model import NewInstance
+from shared.services.judging import Outcome, StoreRequest, prepare
 from shared.storage.archive import Archive
 from shared.storage.blobs import Upload
 from shared.storage.commit import CommitResult
@@ -45,35 +40,6 @@ class StoreLimits:
     instance_bytes: int
     header_bytes: int
     parts_in_flight: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoreRequest:
-    """What a caller wants of a store.
-
-    `study`: instances of another study fail. `replaces`: instances that exist are replaced instead of failing.
-    `lenient`: attributes that break a rule are left out of metadata and index with a warning (v2) instead of failing
-    the instance (v1).
-    """
-
-    study: str | None
-    replaces: bool
-    lenient: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the store of one instance ended: stored when `failure` is None.
-
-    `sop_class` and `sop_instance` are what the file says, None where they could not be read.
-    """
-
-    sop_class: str | None
-    sop_instance: str | None
-    key: InstanceKey | None = None
-    failure: FailureReason | None = None
-    warning: WarningReason | None = None
-    comments: tuple[Finding, ...] = ()
 
 
 class StoreService:
@@ -167,7 +133,7 @@ class _Run:
         loop = asyncio.get_running_loop()
         upload = self.uploads[position]
         try:
-            parsed = await loop.run_in_executor(parsing, _parse, scanned, upload.name, self.request)
+            prepared = await loop.run_in_executor(parsing, prepare, scanned, upload.name, self.request)
         except MalformedDicom:
             await self._fail(position, Outcome(None, None, failure=FailureReason.CANNOT_UNDERSTAND))
             return
@@ -175,7 +141,7 @@ class _Run:
             logger.error("an instance could not be processed: %s", describe(error))
             await self._fail(position, Outcome(None, None, failure=FailureReason.PROCESSING_FAILURE))
             return
-        outcome, new = parsed
+        outcome, new = prepared
         if new is None:
             await self._fail(position, outcome)
             return
@@ -242,64 +208,3 @@ class _Run:
             *(upload.discard() for upload in unfinished),
             return_exceptions=True,
         )
-
-
-def _parse(scanned: ScannedFile, version: str, request: StoreRequest) -> tuple[Outcome, NewInstance | None]:
-    """Parse and judge one instance; runs in a thread."""
-    instance = read_instance(scanned)
-    outcome, metadata = judge(instance, request)
-    if outcome.failure is not None or outcome.key is None:
-        return outcome, None
-    text = json.dumps(metadata.metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    new = NewInstance(
-        key=outcome.key,
-        version=version,
-        length=scanned.length,
-        transfer_syntax=scanned.transfer_syntax,
-        sop_class=strip_padding(instance.sop_class or ""),
-        metadata=gzip.compress(text.encode("utf-8", "replace"), compresslevel=6, mtime=0),
-        frames=instance.frames.pack() if instance.frames else None,
-        study_attributes=metadata.study_attributes,
-        series_attributes=metadata.series_attributes,
-    )
-    return outcome, new
-
-
-def judge(instance: Instance, request: StoreRequest) -> tuple[Outcome, Instance]:
-    """Whether an instance may be stored, with which warning, and what of it goes into the index.
-
-    The rules are those of the original service.
-    """
-    sop_class, sop_instance = instance.sop_class, instance.first(SOP_INSTANCE_UID)
-    absent = missing(instance.metadata)
-    broken = findings(instance.metadata, trailing_nuls_count=not request.lenient)
-    comments = [Finding(tag, f"The required tag '{_parenthesised(tag)}' is missing.") for tag in absent] + broken
-    forgiven = request.lenient and PATIENT_ID in instance.metadata
-    fatal = [each for each in comments if not request.lenient or each.tag in REQUIRED]
-    if forgiven and absent == [PATIENT_ID]:
-        fatal = [each for each in fatal if each.tag != PATIENT_ID]
-    if fatal:
-        failed = Outcome(sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND, comments=tuple(comments))
-        return failed, instance
-    key = InstanceKey(*(strip_padding(instance.first(tag) or "") for tag in _KEY_TAGS))
-    if request.study is not None and key.study != request.study:
-        return Outcome(sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND), instance
-    warning = None
-    if instance.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN:
-        warning = WarningReason.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
-    elif comments:
-        warning = WarningReason.INDEXED_WITHOUT_INVALID_ATTRIBUTES
-    dropped = {each.tag for each in broken}
-    kept = Instance(
-        {tag: element for tag, element in instance.metadata.items() if tag not in dropped},
-        instance.transfer_syntax,
-        instance.frames,
-    )
-    return Outcome(sop_class, sop_instance, key, None, warning, tuple(comments)), kept
-
-
-_KEY_TAGS = (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)
-
-
-def _parenthesised(tag: str) -> str:
-    return f"({tag[:4].lower()},{tag[4:].lower()})"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.model import InstanceKey, NewInstance
+from shared.model import InstanceKey, NewInstance, StoredInstance
 from shared.storage import keys, rows
 from shared.storage.blobs import BlobStore
 from shared.storage.commit import CommitResult, Committer
@@ -52,6 +52,18 @@ class Archive:
     async def search(self, request: SearchRequest) -> Found:
         """The page of matches a request asks for; see `storage.search.search`."""
         return await search(self.table, self.index, request, scan_limit=self.search_scan_rows)
+
+    async def packed_metadata(self, instance: StoredInstance) -> bytes:
+        """The gzipped DICOM JSON of an instance whose row was read with its metadata, wherever it lies."""
+        if instance.metadata is not None:
+            return instance.metadata
+        return await self.blobs.read(keys.metadata_blob(instance.version))
+
+    async def packed_frames(self, instance: StoredInstance) -> bytes | None:
+        """The packed frame table of an instance whose row was read with it, wherever that lies; None without one."""
+        if instance.frames_apart:
+            return await self.blobs.read(keys.frames_blob(instance.version))
+        return instance.frames
 
     async def owns(self, key: InstanceKey, version: str) -> bool:
         """Whether the index row of an instance names this version."""

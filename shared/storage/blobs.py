@@ -13,12 +13,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings, StorageErrorCode
 from azure.storage.blob.aio import ContainerClient
 
-from shared.errors import NotFound, Unavailable
+from shared.errors import NotFound
 from shared.model import InstanceKey
+from shared.storage.failures import unavailable
 from shared.storage.parallel import in_parallel
 
 MIB = 1024 * 1024
@@ -56,10 +57,11 @@ class BlobStore:
                 try:
                     await self._container.create_container()
                 except ResourceExistsError as error:
+                    # One that is being deleted exists only as a name.
                     if error.error_code != StorageErrorCode.CONTAINER_ALREADY_EXISTS:  # type: ignore[attr-defined]
-                        raise _unavailable(error) from error  # it is being deleted, and exists only as a name
+                        raise unavailable("blob storage", error) from error
                 except AzureError as error:
-                    raise _unavailable(error) from error
+                    raise unavailable("blob storage", error) from error
                 self._opened = True
 
     async def check(self) -> None:
@@ -68,7 +70,7 @@ class BlobStore:
         try:
             await self._container.get_container_properties()
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("blob storage", error) from error
 
     def upload(self, name: str) -> "Upload":
         """Begin to write a blob."""
@@ -93,10 +95,10 @@ class BlobStore:
             return await download.readall()
         except ResourceNotFoundError as error:
             if error.error_code == StorageErrorCode.CONTAINER_NOT_FOUND:  # type: ignore[attr-defined]
-                raise _unavailable(error) from error
+                raise unavailable("blob storage", error) from error
             raise NotFound("the instance has been deleted") from None
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("blob storage", error) from error
 
     async def pieces(self, name: str, offset: int, length: int) -> AsyncGenerator[bytes]:
         """A range of a blob in pieces of at most `PIECE` bytes, the next one being read while one is used."""
@@ -126,7 +128,7 @@ class BlobStore:
         except ResourceNotFoundError:
             pass
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("blob storage", error) from error
 
     async def list_names(self, prefix: str) -> AsyncIterator[BlobName]:
         """The blobs whose names begin with `prefix`, in the order of names."""
@@ -134,7 +136,7 @@ class BlobStore:
             async for blob in self._container.list_blobs(name_starts_with=prefix, include=["metadata"]):
                 yield BlobName(blob.name, _owner(blob))
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("blob storage", error) from error
 
 
 class Upload:
@@ -176,7 +178,7 @@ class Upload:
                 await self._client.commit_block_list(self._staged, metadata=metadata, content_settings=content)
             self._visible = True
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("blob storage", error) from error
         finally:
             self._buffer = bytearray()
 
@@ -190,7 +192,7 @@ class Upload:
             if self._staged or self._visible:
                 await self._client.delete_blob()
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("blob storage", error) from error
 
     async def _stage(self) -> None:
         block, self._buffer = bytes(self._buffer), bytearray()
@@ -207,7 +209,7 @@ class Upload:
         try:
             await self._client.stage_block(identifier, block, length=len(block))
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("blob storage", error) from error
         finally:
             self._blocks.release()
 
@@ -218,11 +220,3 @@ def _owner(blob: BlobProperties) -> InstanceKey | None:
         return InstanceKey(metadata["study"], metadata["series"], metadata["instance"])
     except KeyError:
         return None
-
-
-def _unavailable(error: AzureError) -> Unavailable:
-    # The SDK's message may quote the request; only its status and code are passed on.
-    if isinstance(error, HttpResponseError):
-        code = getattr(error, "error_code", None) or error.reason
-        return Unavailable(f"blob storage answered {error.status_code} ({code})")
-    return Unavailable(f"blob storage could not be reached ({type(error).__name__})")

@@ -34,7 +34,7 @@ from azure.data.tables import (
 )
 from azure.data.tables.aio import TableClient
 
-from shared.errors import Unavailable
+from shared.storage.failures import unavailable
 from shared.storage.keys import KeyRange
 
 #: Operations in one entity group transaction.
@@ -133,7 +133,7 @@ class IndexTable:
         except ResourceExistsError:
             pass
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("the index", error) from error
 
     async def get(self, partition: str, key: str, *, select: Sequence[str] | None = None) -> Row | None:
         """One row, or None; `select` names the columns to bring."""
@@ -144,7 +144,7 @@ class IndexTable:
         except ResourceNotFoundError:
             return None
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("the index", error) from error
         return Row(key, _etag(entity), _columns(entity))
 
     async def pages(
@@ -171,7 +171,7 @@ class IndexTable:
                 if rows:  # a page may be empty and have others behind it
                     yield rows
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("the index", error) from error
 
     async def commit(self, partition: str, operations: Sequence[Operation]) -> CommitAnswer:
         """Run all operations as one entity group transaction: either every one takes effect or none does.
@@ -198,7 +198,7 @@ class IndexTable:
         except (ServiceRequestError, ServiceResponseError):
             return Unknown()
         except AzureError as error:
-            raise _unavailable(error) from error
+            raise unavailable("the index", error) from error
         return Committed(
             {
                 operation.key: answer["etag"]
@@ -214,7 +214,7 @@ def _answer_of(error: HttpResponseError) -> CommitAnswer:
         return Refused()
     if error.status_code is not None and error.status_code >= 500:
         return Unknown()
-    raise _unavailable(error) from error
+    raise unavailable("the index", error) from error
 
 
 _STALE_CODES = (
@@ -267,11 +267,3 @@ def _sdk_operation(partition: str, operation: Operation) -> Any:
 
 def _if_unchanged(operation: Operation) -> dict[str, Any]:
     return {"etag": cast(str, operation.etag), "match_condition": MatchConditions.IfNotModified}
-
-
-def _unavailable(error: AzureError) -> Unavailable:
-    # The SDK's message may quote the request, and with it UIDs and names; only its status and code are passed on.
-    if isinstance(error, HttpResponseError):
-        code = getattr(error, "error_code", None) or error.reason
-        return Unavailable(f"the index answered {error.status_code} ({code})")
-    return Unavailable(f"the index could not be reached ({type(error).__name__})")

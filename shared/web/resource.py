@@ -33,7 +33,7 @@ def named_scope_of(request: Request) -> Scope:
     return scope
 
 
-def instance_of(scope: Scope) -> InstanceKey:
+def instance_key_of(scope: Scope) -> InstanceKey:
     """The instance that a scope of that level names."""
     assert scope.series is not None and scope.instance is not None
     return InstanceKey(scope.study, scope.series, scope.instance)

@@ -13,7 +13,7 @@ from shared.errors import BadRequest, NotFound
 from shared.model import Level
 from shared.services.retrieve import Part, RetrieveService
 from shared.web.problems import answering_problems, problem
-from shared.web.resource import accept_of, instance_of, named_scope_of, version_of
+from shared.web.resource import accept_of, instance_key_of, named_scope_of, version_of
 
 _RESOURCES = {Level.STUDY: Resource.STUDY, Level.SERIES: Resource.SERIES, Level.INSTANCE: Resource.INSTANCE}
 
@@ -39,7 +39,7 @@ class RetrieveHandlers:
         """GET frames of an instance."""
         version_of(request)
         numbers = parse_frame_list(request.path_params["frames"])
-        key = instance_of(named_scope_of(request))
+        key = instance_key_of(named_scope_of(request))
         choice = negotiate(Resource.FRAMES, accept_of(request))
         if not choice.multipart and len(numbers) > 1:
             raise BadRequest("several frames cannot be a single part: accept multipart/related, or ask for one frame")

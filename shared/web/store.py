@@ -10,7 +10,8 @@ from shared.dicomweb.store_request import parse_store_content
 from shared.dicomweb.store_response import Failed, Stored, store_response
 from shared.errors import BadRequest
 from shared.model import Scope
-from shared.services.store import Outcome, StoreRequest, StoreService
+from shared.services.judging import Outcome, StoreRequest
+from shared.services.store import StoreService
 from shared.web.body import drain, parts_of
 from shared.web.problems import answering_problems
 from shared.web.resource import Urls, accept_of, scope_of, version_of

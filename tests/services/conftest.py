@@ -13,9 +13,10 @@ from shared.dicom.part10 import Part10Scanner
 from shared.dicomweb.query import SearchResource, parse_query
 from shared.model import InstanceKey, Scope
 from shared.services.delete import DeleteService
+from shared.services.judging import Outcome, StoreRequest
 from shared.services.retrieve import AS_STORED, RetrieveLimits, RetrieveService
 from shared.services.search import SearchResults, SearchService
-from shared.services.store import Outcome, StoreLimits, StoreRequest, StoreService
+from shared.services.store import StoreLimits, StoreService
 from shared.services.sweep import SweepService
 from shared.storage import keys
 from tests import builders
@@ -38,7 +39,7 @@ class Services:
         self._random = itertools.count(1)
         self.store = StoreService(bench.archive, StoreLimits(64 * MIB, MIB, 4), self.version, parsing)
         self.retrieve = RetrieveService(bench.archive, RetrieveLimits(4, 8 * MIB), parsing)
-        self.search = SearchService(bench.archive)
+        self.search = SearchService(bench.archive, parsing)
         self.delete = DeleteService(bench.archive, bench.clock)
         self.sweep = SweepService(bench.archive, self.delete, bench.clock, orphan_age=DAY)
 

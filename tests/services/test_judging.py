@@ -6,7 +6,7 @@ import pytest
 from pydicom.uid import ImplicitVRLittleEndian
 
 from shared.dicomweb.store_response import FailureReason, WarningReason
-from shared.services.store import Outcome, StoreRequest, judge
+from shared.services.judging import Outcome, StoreRequest, judge
 from tests.builders import INSTANCE, SECONDARY_CAPTURE, SERIES, STUDY
 from tests.services.conftest import odd_instance, read
 

@@ -11,7 +11,8 @@ import pytest
 from shared.dicomweb.store_response import FailureReason
 from shared.errors import BadRequest, TooLarge
 from shared.model import Scope
-from shared.services.store import COMMIT_AFTER, StoreLimits, StoreRequest, StoreService
+from shared.services.judging import StoreRequest
+from shared.services.store import COMMIT_AFTER, StoreLimits, StoreService
 from shared.storage import keys
 from tests.builders import INSTANCE, SERIES, STUDY, instance
 from tests.services.conftest import Services, scope_of
