@@ -146,7 +146,7 @@ def _keep_identifiers_out_of_logs() -> None:
     URLs name table rows and resources by UIDs, and searches by patients; what pydicom has to say quotes values.
     """
     logging.getLogger("azure").setLevel(logging.WARNING)
-    logging.getLogger("pydicom").addFilter(lambda record: False)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
     # The worker's own web server configures its access log after this; only a filter outlives that.
     logging.getLogger("uvicorn.access").addFilter(lambda record: False)
