@@ -1,6 +1,6 @@
-"""Reading the index: the layout it was made with, studies, series and instances, and the sweep's notes.
+"""The index without its commits and searches: its layout, reading studies, series and instances, the sweep's notes.
 
-What changes the index is in commit.py, what searches it in search.py.
+What changes a study is in commit.py, what searches is in search.py.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _ORPHANS_ROW = "orphans"
 
 
 class Index:
-    """One data partition of the index, for reading."""
+    """One data partition of the index: its layout, what is stored, and the notes of the sweep."""
 
     def __init__(self, table: IndexTable, data_partition: str, buckets: int) -> None:
         """`buckets` counts only when the table is new; an existing one keeps the number it was made with."""
