@@ -23,7 +23,7 @@ from shared.model import InstanceKey, NewInstance, StoredInstance
 from shared.storage import keys
 from shared.storage.parallel import in_parallel
 from shared.storage.plan import Moment, Plan, StudyState, plan_delete, plan_store
-from shared.storage.rows import INSTANCE_COLUMNS, SweepNote, instance_of, series_of, study_of
+from shared.storage.rows import INSTANCE_COLUMNS, NoteChange, instance_of, series_of, study_of
 from shared.storage.table import Clash, CommitAnswer, Committed, IndexTable, Operation, Refused, Stale, Unknown
 
 #: Instances that are tried in one transaction: two rows each, and room for the study's own rows.
@@ -118,7 +118,7 @@ class Committer:
         self,
         study: str,
         instances: Sequence[InstanceKey],
-        note: tuple[str, SweepNote | None] | None = None,
+        note: NoteChange | None = None,
         *,
         before: int | None = None,
     ) -> None:
@@ -214,7 +214,7 @@ class Committer:
         self,
         study: str,
         instances: Sequence[InstanceKey],
-        note: tuple[str, SweepNote | None] | None,
+        note: NoteChange | None,
         before: int | None,
     ) -> list[InstanceKey]:
         """Delete as many of the instances as fit into one transaction; returns the others."""
@@ -239,7 +239,7 @@ class Committer:
                     break
         raise Unavailable("the study is being changed by too many others at once")
 
-    async def _drop_note(self, partition: str, note: tuple[str, SweepNote | None] | None) -> None:
+    async def _drop_note(self, partition: str, note: NoteChange | None) -> None:
         if note is not None and note[1] is None:
             await self._table.commit(partition, [Operation("delete", note[0])])
 
@@ -345,7 +345,7 @@ def _largest_plan(
 
 
 def _largest_delete(
-    state: StudyState, leaving: list[StoredInstance], moment: Moment, note: tuple[str, SweepNote | None] | None
+    state: StudyState, leaving: list[StoredInstance], moment: Moment, note: NoteChange | None
 ) -> tuple[Plan, list[StoredInstance]]:
     """The plan for as many of the instances as fit into one transaction, and the others."""
     keep = len(leaving)

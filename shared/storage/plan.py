@@ -20,7 +20,7 @@ from shared.dicom.matching import values_of
 from shared.model import JsonDataSet, NewInstance, Series, StoredInstance, Study
 from shared.storage import keys
 from shared.storage.rows import (
-    SweepNote,
+    NoteChange,
     garbage_of,
     instance_columns,
     note_columns,
@@ -139,7 +139,7 @@ def plan_delete(
     instances: Sequence[StoredInstance],
     moment: Moment,
     *,
-    note: tuple[str, SweepNote | None] | None = None,
+    note: NoteChange | None = None,
 ) -> Plan:
     """Take instances out of a study; a series or study without any left goes too. Attributes are not recomputed.
 

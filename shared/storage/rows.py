@@ -176,6 +176,8 @@ class UnfinishedDelete:
 
 
 type SweepNote = Garbage | Orphan | UnfinishedDelete
+#: What a commit does to the sweep's notes: the RowKey of one, and what to write there, or None to remove it.
+type NoteChange = tuple[str, SweepNote | None]
 
 
 def note_columns(note: SweepNote) -> dict[str, Column]:
