@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -160,7 +159,6 @@ def test_a_background_job_of_a_script_can_be_interrupted(tmp_path: Path) -> None
 _IGNORING = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_that_only_make_gets_stops_everything(tmp_path: Path, number: signal.Signals) -> None:
     makefile = tmp_path / "Makefile"
