@@ -10,6 +10,7 @@ A part that cannot be read, or that breaks a rule, is that instance's failure an
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -168,6 +169,7 @@ class _Run:
         by_study: dict[str, list[int]] = defaultdict(list)
         for position in sorted(self.ready):
             by_study[self.ready[position][0].key.study].append(position)
+        committing = {position: outcome for position, (_, outcome) in self.ready.items()}
         failures = await asyncio.gather(
             *(self._commit_study(positions) for positions in by_study.values()), return_exceptions=True
         )
@@ -178,7 +180,10 @@ class _Run:
                 raise failure
             # What other studies of the request have become must be told: theirs is the only answer there will be.
             for position in positions:
-                self.outcomes[position] = Outcome(None, None, failure=FailureReason.PROCESSING_FAILURE)
+                known = committing[position]
+                self.outcomes[position] = Outcome(
+                    known.sop_class, known.sop_instance, failure=FailureReason.PROCESSING_FAILURE
+                )
 
     def _any_stored(self) -> bool:
         return any(outcome.failure is None for outcome in self.outcomes.values())
@@ -195,7 +200,9 @@ class _Run:
                 self.outcomes[position] = outcome
             else:
                 self.outcomes[position] = Outcome(outcome.sop_class, outcome.sop_instance, failure=failure)
-                await self.archive.delete_blobs_of(new)
+                # Others of the batch are stored: a blob that stays must not make failures of them. The sweep finds it.
+                with contextlib.suppress(ServiceError):
+                    await self.archive.delete_blobs_of(new)
 
     async def abandon(self) -> None:
         """Undo what was not committed. What cannot be undone is left to the sweep."""

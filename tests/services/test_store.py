@@ -5,11 +5,12 @@ import base64
 import json
 import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from shared.dicomweb.store_response import FailureReason
-from shared.errors import BadRequest, TooLarge
+from shared.errors import BadRequest, TooLarge, Unavailable
 from shared.model import Scope
 from shared.services.judging import StoreRequest
 from shared.services.store import COMMIT_AFTER, StoreLimits, StoreService
@@ -156,3 +157,35 @@ async def test_an_instance_whose_series_moves_is_another_instance(services: Serv
     await services.put_well(instance(), instance(series=f"{STUDY}.7"))
     assert await services.count(STUDY) == 2
     assert len(await services.files(Scope(STUDY, SERIES, INSTANCE))) == 1
+
+
+async def test_a_duplicate_whose_blob_cannot_be_deleted_makes_no_failure_of_what_was_stored(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await services.put_well(instance(sop=f"{INSTANCE}.1"))
+
+    async def failing(*_: object) -> None:
+        raise Unavailable("blob storage answered 503")
+
+    monkeypatch.setattr(type(services.archive.blobs), "delete", failing)
+    again, new = await services.put(instance(sop=f"{INSTANCE}.1"), instance(sop=f"{INSTANCE}.2"))
+    assert (again.failure, new.failure) == (FailureReason.ALREADY_EXISTS, None)
+    assert await services.count(STUDY) == 2
+
+
+async def test_a_study_that_cannot_be_committed_fails_alone_and_its_instances_are_named(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = type(services.archive.committer).store
+
+    async def failing(self: Any, instances: Any, **options: Any) -> Any:
+        if instances[0].key.study == "1.9":
+            raise Unavailable("the index answered 503")
+        return await store(self, instances, **options)
+
+    monkeypatch.setattr(type(services.archive.committer), "store", failing)
+    good, bad = await services.put(instance(), instance(study="1.9", series="1.9.1", sop="1.9.1.1"))
+    assert good.failure is None
+    assert (bad.failure, bad.sop_instance) == (FailureReason.PROCESSING_FAILURE, "1.9.1.1")
+    with pytest.raises(Unavailable):
+        await services.put(instance(study="1.9", series="1.9.1", sop="1.9.1.2"))
