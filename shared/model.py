@@ -54,7 +54,7 @@ class NewInstance:
     """An instance whose bytes are in a blob and which waits for its commit.
 
     `length` is in bytes. `metadata` is the gzipped DICOM JSON of the data set, `frames` a packed frame table or None
-    where frames cannot be located. `study_attributes` and `series_attributes` are what the study and series rows learn
+    where frames cannot be located, `bulk` a packed bulk table or None where there are no bulk values. `study_attributes` and `series_attributes` are what the study and series rows learn
     from this instance.
     """
 
@@ -67,14 +67,16 @@ class NewInstance:
     frames: bytes | None
     study_attributes: JsonDataSet
     series_attributes: JsonDataSet
+    bulk: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredInstance:
     """What the index knows of one stored instance.
 
-    `created` is in microseconds since 1970 (UTC). `metadata` and `frames` are None when they were not asked for;
-    `metadata_apart` and `frames_apart` say that they are too large for the row and lie in a sidecar blob.
+    `created` is in microseconds since 1970 (UTC). `metadata`, `frames` and `bulk` are None when they were not asked
+    for; `metadata_apart`, `frames_apart` and `bulk_apart` say that they are too large for the row and lie in a sidecar
+    blob.
     """
 
     key: InstanceKey
@@ -87,6 +89,8 @@ class StoredInstance:
     frames: bytes | None = None
     metadata_apart: bool = False
     frames_apart: bool = False
+    bulk: bytes | None = None
+    bulk_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

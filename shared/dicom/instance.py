@@ -1,6 +1,6 @@
 """Everything the service wants to know of one instance, from the header that the scan of its file left.
 
-    ScannedFile --read_instance--> Instance(metadata, UIDs, frame table)
+    ScannedFile --read_instance--> Instance(metadata, UIDs, frame table, bulk table)
 
 Left out: whether the instance may be stored (validation.py and services/store.py).
 """
@@ -12,6 +12,7 @@ import pydicom
 from pydicom import Dataset
 
 from shared.dicom.attributes import SERIES_ATTRIBUTES, SOP_CLASS_UID, STUDY_ATTRIBUTES
+from shared.dicom.bulk import BulkTable, bulk_reference, bulk_table
 from shared.dicom.frames import FrameTable, build_frame_table
 from shared.dicom.json_model import data_set_json
 from shared.dicom.matching import values_of
@@ -33,11 +34,15 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One readable instance. `metadata` is its data set in the DICOM JSON model, without bulk values."""
+    """One readable instance.
+
+    `metadata` is its data set in the DICOM JSON model, with references to the bulk values whose places are in `bulk`.
+    """
 
     metadata: JsonDataSet
     transfer_syntax: str
     frames: FrameTable | None
+    bulk: BulkTable | None = None
 
     def first(self, tag: str) -> str | None:
         """The first value of an attribute as text, or None."""
@@ -66,8 +71,13 @@ def read_instance(scanned: ScannedFile) -> Instance:
     Raises MalformedDicom when the data set cannot be read.
     """
     data_set = read_header(scanned.header)
-    metadata = data_set_json(data_set)
-    return Instance(metadata, scanned.transfer_syntax, _frame_table(scanned, data_set, metadata))
+    table = bulk_table(scanned)
+    metadata = data_set_json(data_set, table.values if table else ())
+    if table and table.pixels:
+        # The element is not in the header, so that it is added here, in its place in the order of tags.
+        pixels = {table.pixels.tag: {"vr": table.pixels.vr, "BulkDataURI": bulk_reference(table.pixels.tag)}}
+        metadata = dict(sorted({**metadata, **pixels}.items()))
+    return Instance(metadata, scanned.transfer_syntax, _frame_table(scanned, data_set, metadata), table)
 
 
 def read_header(header: bytes) -> Dataset:

@@ -3,13 +3,15 @@
 Values are converted here rather than by the reading library, because what is stored must survive whatever a file holds:
 a number that is none stays the text it is, text in an unknown character set is decoded as far as it goes.
 
-Left out, at every level, as the original service does: values of VR OB, OD, OF, OL, OV, OW and UN, and group 0002.
+Values of VR OB, OD, OF, OL, OV, OW and UN are referred to by a BulkDataURI (PS3.18 §F.2.6) instead of held, at every
+level. Left out: group 0002, group lengths, and elements of Implicit VR that no dictionary knows, as the original
+service does.
 """
 
 import math
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from pydicom import DataElement, Dataset
@@ -18,6 +20,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
+from shared.dicom.bulk import bulk_reference
 from shared.errors import MalformedDicom
 
 #: VRs whose values stay out of the metadata (PS3.5 §6.2).
@@ -47,14 +50,15 @@ _PIXEL_REPRESENTATION = 0x00280103
 _SPECIFIC_CHARACTER_SET = 0x00080005
 
 
-def data_set_json(data_set: Dataset) -> dict[str, dict[str, Any]]:
+def data_set_json(data_set: Dataset, bulk: Container[str] = frozenset()) -> dict[str, dict[str, Any]]:
     """The data set in the DICOM JSON model: tags as eight upper-case hex digits, in order.
 
-    An element without a value has no "Value". DS and IS are numbers where they parse as such (PS3.18 §F.2.4). Raises
+    An element without a value has no "Value". DS and IS are numbers where they parse as such (PS3.18 §F.2.4). Those
+    bulk values whose names are in `bulk` get a BulkDataURI relative to the URL of the instance (bulk.py). Raises
     MalformedDicom when the element structure cannot be read.
     """
     try:
-        return _json_of(data_set, _DEFAULT_ENCODINGS, signed=False)
+        return _json_of(data_set, bulk, "", _DEFAULT_ENCODINGS, signed=False)
     except RecursionError:
         raise MalformedDicom("sequences are nested too deeply") from None
     except (ValueError, TypeError, KeyError, AttributeError, EOFError, struct.error, NotImplementedError):
@@ -62,21 +66,35 @@ def data_set_json(data_set: Dataset) -> dict[str, dict[str, Any]]:
         raise MalformedDicom("an element of the data set cannot be read") from None
 
 
-def _json_of(data_set: Dataset, encodings: Sequence[str], *, signed: bool) -> dict[str, dict[str, Any]]:
+def _json_of(
+    data_set: Dataset, bulk: Container[str], above: str, encodings: Sequence[str], *, signed: bool
+) -> dict[str, dict[str, Any]]:
+    """`above` is the name of the item the data set is in, with its dot."""
     encodings = _encodings(data_set, encodings)
     signed = _signed(data_set, signed)
     result: dict[str, dict[str, Any]] = {}
     for tag in sorted(data_set.keys()):
         element = data_set.get_item(tag)
         vr = _vr(element, signed=signed)
-        if vr in BULK_VRS or tag.group == 0x0002 or tag.element == 0x0000:  # group lengths are retired
+        if tag.group == 0x0002 or tag.element == 0x0000:  # group lengths are retired
+            continue
+        name = f"{tag:08X}"
+        if vr in BULK_VRS:
+            if vr == "UN" and getattr(element, "VR", None) is None:
+                continue
+            if above + name in bulk:
+                result[name] = {"vr": vr, "BulkDataURI": bulk_reference(above + name)}
+            elif not getattr(element, "value", None):
+                result[name] = {"vr": vr}
             continue
         if vr == "SQ":
-            items = data_set[tag].value
-            values: list[Any] = [_json_of(item, encodings, signed=signed) for item in items or ()]
+            items = enumerate(data_set[tag].value or (), start=1)
+            values: list[Any] = [
+                _json_of(item, bulk, f"{above}{name}.{number}.", encodings, signed=signed) for number, item in items
+            ]
         else:
             values = _values(vr, element, encodings)
-        result[f"{tag:08X}"] = {"vr": vr, "Value": values} if values else {"vr": vr}
+        result[name] = {"vr": vr, "Value": values} if values else {"vr": vr}
     return result
 
 

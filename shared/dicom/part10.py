@@ -63,14 +63,16 @@ class Part10Scanner:
         truncated = self._walk.rubbish or not clean or (self._inflater is not None and not self._inflater.eof)
         del self._walk.header[self._walk.mark[0] :]
         del self._walk.bulk[self._walk.mark[1] :]
-        if isinstance(self._walk.pixels, NativePixels):
-            present = min(self._walk.pixels.length, self._walk.offset - self._walk.pixels.offset)
-            self._walk.pixels = replace(self._walk.pixels, length=present)
+        pixels = self._walk.pixels
+        if isinstance(pixels, NativePixels):
+            pixels = replace(pixels, length=min(pixels.length, self._walk.offset - pixels.offset))
+        elif pixels is not None and not pixels.complete:
+            pixels = replace(pixels, end=self._walk.offset + len(self._held))
         return ScannedFile(
             transfer_syntax=self._walk.syntax,
             header=bytes(self._walk.header),
             bulk=tuple(self._walk.bulk),
-            pixels=self._walk.pixels,
+            pixels=pixels,
             deflated=self._walk.syntax == DEFLATED,
             length=self._length,
             truncated=truncated,

@@ -190,6 +190,7 @@ class Walk:
 
     def _element(self, head: bytes, stack: list[_Level]) -> Steps[None]:
         level, nested = stack[-1], len(stack) > 1
+        begin = self.offset - len(head)
         if level.implicit is None:
             level.implicit = not (0x40 < head[4] < 0x5B and 0x40 < head[5] < 0x5B)  # VR of two capital letters
             if not nested and not self.syntax:
@@ -201,7 +202,7 @@ class Walk:
         if tag == _SPECIFIC_CHARACTER_SET and (vr not in ("CS", "UN") or length == _UNDEFINED):
             raise MalformedDicom("(0008,0005) has a VR that cannot hold a character set")
         if tag in _PIXELS and not nested:
-            yield from self._pixel_data(tag, stated or _PIXELS[tag], length)
+            yield from self._pixel_data(begin, tag, stated or _PIXELS[tag], length)
             return
         end, limit = self._extent(length, level)
         if tag not in _PIXELS and ((vr == "SQ" and length) or (vr == "UN" and end is None)):
@@ -212,25 +213,39 @@ class Walk:
         elif end is None:
             start = self.offset
             yield from self._nested_fragments(level)
-            self._elide(head, tag, vr, start, self.offset - 8 - start, stack)
-        elif self._is_bulk(tag, vr, known, length, nested):
-            self._elide(head, tag, vr, self.offset, length, stack)
-            yield SKIP, length
-        else:
+            value = BulkValue(_path(stack, tag), vr, start, self.offset - 8 - start, in_items=True)
+            self._leave_out(head, value)
+        elif not self._is_bulk(tag, vr, known, length, nested):
             yield from self._copy(head, length)
+        else:
+            # Nobody knows what an implicit value of unknown VR is, so nobody is told where it lies.
+            value = BulkValue(_path(stack, tag), vr, self.offset, length) if stated or vr != "UN" else None
+            if nested and tag in _PIXELS:
+                short = False
+            else:
+                short = length <= self._elide_over or (not nested and tag in _OFFSET_TABLES)
+            if not short:
+                self._leave_out(head, value)
+                yield SKIP, length
+            else:
+                if value and len(self.bulk) < MAX_BULK_VALUES:  # more are not worth their memory
+                    self.bulk.append(value)
+                yield from self._copy(head, length)
 
     def _is_bulk(self, tag: int, vr: str, known: str, length: int, nested: bool) -> bool:
+        if not length:
+            return False
         if nested and tag in _PIXELS:
-            return length > 0
+            return True
         if vr == "UN" and known not in _BULK_VRS and length < 0xFFFF:
             return False  # pydicom reads these by the dictionary: identifiers of a file that once was implicit VR
-        return vr in _BULK_VRS and length > self._elide_over and (nested or tag not in _OFFSET_TABLES)
+        return vr in _BULK_VRS
 
-    def _pixel_data(self, tag: int, vr: str, length: int) -> Steps[None]:
+    def _pixel_data(self, begin: int, tag: int, vr: str, length: int) -> Steps[None]:
         if self.pixels:
             raise MalformedDicom("there is more than one pixel data element")
         if length != _UNDEFINED:
-            self.pixels = NativePixels(tag, vr, self.offset, length)
+            self.pixels = NativePixels(tag, vr, begin, self.offset, length)
             yield SKIP, length
             return
         size = yield from self._next_item(None)
@@ -240,7 +255,9 @@ class Walk:
         table = array("I", raw)
         if (sys.byteorder == "little") != (self._order == "<"):
             table.byteswap()
-        found = self.pixels = EncapsulatedPixels(self.offset + 8, table, array("I"), bytearray(), complete=False)
+        found = self.pixels = EncapsulatedPixels(
+            tag, vr, begin, begin, self.offset + 8, table, array("I"), bytearray(), complete=False
+        )
         while size is not None and (size := (yield from self._next_item(None))) is not None:
             if len(found.lengths) >= MAX_FRAGMENTS:
                 raise MalformedDicom(f"pixel data has more than {MAX_FRAGMENTS} fragments")
@@ -249,7 +266,7 @@ class Walk:
             last = yield READ, tail
             found.lengths.append(size)
             found.ends_frame.append(_END_OF_IMAGE in last)
-        self.pixels = replace(found, complete=True)
+        self.pixels = replace(found, end=self.offset, complete=True)
 
     def _nested_fragments(self, level: _Level) -> Steps[None]:
         """Walk over an encapsulated value inside an item (an icon), to just behind its Sequence Delimitation Item."""
@@ -289,12 +306,13 @@ class Walk:
         self._emit(self._sequence_end if level.sequence else self._item_end)
         stack.pop()
 
-    def _elide(self, head: bytes, tag: int, vr: str, offset: int, length: int, stack: list[_Level]) -> None:
+    def _leave_out(self, head: bytes, value: BulkValue | None) -> None:
+        self._emit(head[:-4] + b"\0\0\0\0")
+        if value is None:
+            return
         if len(self.bulk) >= MAX_BULK_VALUES:
             raise MalformedDicom(f"there are more than {MAX_BULK_VALUES} bulk values")
-        self._emit(head[:-4] + b"\0\0\0\0")
-        path = "/".join([*(level.name for level in stack[1:]), f"{tag:08X}"])
-        self.bulk.append(BulkValue(path, vr, offset, length))
+        self.bulk.append(value)
 
     def _extent(self, length: int, level: _Level) -> tuple[int | None, int]:
         """End (None when undefined) and limit of a value of `length` that starts here, inside `level`."""
@@ -335,6 +353,11 @@ class Walk:
 
     def _u32(self, head: bytes, at: int) -> int:
         return int(self._word.unpack_from(head, at)[0])
+
+
+def _path(stack: list[_Level], tag: int) -> str:
+    """Where an element of the innermost open data set is, as `BulkValue.path` spells it."""
+    return "/".join([*(level.name for level in stack[1:]), f"{tag:08X}"])
 
 
 def _dictionary_vr(tag: int) -> str:

@@ -65,6 +65,7 @@ def prepare(scanned: ScannedFile, version: str, request: StoreRequest) -> tuple[
         sop_class=strip_padding(instance.sop_class or ""),
         metadata=gzip.compress(text.encode("utf-8", "replace"), compresslevel=6, mtime=0),
         frames=instance.frames.pack() if instance.frames else None,
+        bulk=instance.bulk.pack() if instance.bulk else None,
         study_attributes=metadata.study_attributes,
         series_attributes=metadata.series_attributes,
     )

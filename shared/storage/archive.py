@@ -31,19 +31,12 @@ class Archive:
 
     async def put_sidecars(self, instance: NewInstance) -> None:
         """Write what does not fit into the instance's row to blobs beside its own."""
-        if not rows.metadata_fits(instance):
-            await self.blobs.put(keys.metadata_blob(instance.version), instance.metadata, instance.key)
-        if instance.frames is not None and not rows.frames_fit(instance):
-            await self.blobs.put(keys.frames_blob(instance.version), instance.frames, instance.key)
+        for name, data in rows.sidecars_of(instance).items():
+            await self.blobs.put(name, data, instance.key)
 
     async def delete_blobs_of(self, instance: NewInstance) -> None:
         """Delete the blobs of an instance that was not committed."""
-        names = [instance.version]
-        if not rows.metadata_fits(instance):
-            names.append(keys.metadata_blob(instance.version))
-        if not rows.frames_fit(instance):
-            names.append(keys.frames_blob(instance.version))
-        await self.blobs.delete(names)
+        await self.blobs.delete([instance.version, *rows.sidecars_of(instance)])
 
     async def store(self, instances: list[NewInstance], *, replaces: bool) -> list[CommitResult]:
         """Commit instances of one study; see `Committer.store`."""
@@ -64,6 +57,12 @@ class Archive:
         if instance.frames_apart:
             return await self.blobs.read(keys.frames_blob(instance.version))
         return instance.frames
+
+    async def packed_bulk(self, instance: StoredInstance) -> bytes | None:
+        """The packed bulk table of an instance whose row was read with it, wherever that lies; None without one."""
+        if instance.bulk_apart:
+            return await self.blobs.read(keys.bulk_blob(instance.version))
+        return instance.bulk
 
     async def owns(self, key: InstanceKey, version: str) -> bool:
         """Whether the index row of an instance names this version."""

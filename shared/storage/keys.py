@@ -232,6 +232,11 @@ def frames_blob(version: str) -> str:
     return f"{version}.frames"
 
 
+def bulk_blob(version: str) -> str:
+    """Name of the sidecar blob that holds an instance's bulk table."""
+    return f"{version}.bulk"
+
+
 def version_of_blob(name: str) -> str:
     """The version id in the name of a blob or sidecar."""
     return name.partition(".")[0]

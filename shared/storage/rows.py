@@ -12,8 +12,17 @@ from shared.model import InstanceKey, JsonDataSet, NewInstance, Series, StoredIn
 from shared.storage import keys
 from shared.storage.table import MAX_BINARY_COLUMN, MAX_TEXT_COLUMN, Column, Row
 
-#: Columns of an instance row that say what it is, without the two large ones.
-INSTANCE_COLUMNS = ("version", "length", "transferSyntax", "sopClass", "created", "metadataApart", "framesApart")
+#: Columns of an instance row that say what it is, without the three large ones: `metadata`, `frames` and `bulk`.
+INSTANCE_COLUMNS = (
+    "version",
+    "length",
+    "transferSyntax",
+    "sopClass",
+    "created",
+    "metadataApart",
+    "framesApart",
+    "bulkApart",
+)
 
 
 def study_columns(study: Study) -> dict[str, Column]:
@@ -68,14 +77,18 @@ def series_of(study: str, uid: str, columns: Mapping[str, Any]) -> Series:
     )
 
 
-def metadata_fits(instance: NewInstance) -> bool:
-    """Whether the metadata fits into the instance row."""
-    return len(instance.metadata) <= MAX_BINARY_COLUMN
+def sidecars_of(instance: NewInstance) -> dict[str, bytes]:
+    """What does not fit into the instance row, by the name of the blob it goes to instead."""
+    names = {
+        keys.metadata_blob(instance.version): instance.metadata,
+        keys.frames_blob(instance.version): instance.frames,
+        keys.bulk_blob(instance.version): instance.bulk,
+    }
+    return {name: data for name, data in names.items() if not _fits(data) and data is not None}
 
 
-def frames_fit(instance: NewInstance) -> bool:
-    """Whether the frame table, if there is one, fits into the instance row."""
-    return instance.frames is None or len(instance.frames) <= MAX_BINARY_COLUMN
+def _fits(data: bytes | None) -> bool:
+    return data is None or len(data) <= MAX_BINARY_COLUMN
 
 
 def instance_columns(instance: NewInstance, created: int) -> dict[str, Column]:
@@ -87,14 +100,11 @@ def instance_columns(instance: NewInstance, created: int) -> dict[str, Column]:
         "sopClass": instance.sop_class,
         "created": created,
     }
-    if metadata_fits(instance):
-        columns["metadata"] = instance.metadata
-    else:
-        columns["metadataApart"] = 1
-    if not frames_fit(instance):
-        columns["framesApart"] = 1
-    elif instance.frames is not None:
-        columns["frames"] = instance.frames
+    for name, data in (("metadata", instance.metadata), ("frames", instance.frames), ("bulk", instance.bulk)):
+        if not _fits(data):
+            columns[f"{name}Apart"] = 1
+        elif data is not None:
+            columns[name] = data
     return columns
 
 
@@ -112,6 +122,8 @@ def instance_of(row: Row) -> StoredInstance:
         frames=columns.get("frames"),
         metadata_apart=bool(columns.get("metadataApart")),
         frames_apart=bool(columns.get("framesApart")),
+        bulk=columns.get("bulk"),
+        bulk_apart=bool(columns.get("bulkApart")),
     )
 
 
@@ -122,6 +134,8 @@ def blobs_of(instance: StoredInstance) -> list[str]:
         names.append(keys.metadata_blob(instance.version))
     if instance.frames_apart:
         names.append(keys.frames_blob(instance.version))
+    if instance.bulk_apart:
+        names.append(keys.bulk_blob(instance.version))
     return names
 
 

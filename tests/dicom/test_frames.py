@@ -258,7 +258,7 @@ def test_guesses_no_markers_in_other_encodings_cut_short() -> None:
 
 def test_packs_a_hundred_thousand_fragments_small() -> None:
     lengths = array("I", (20_000 + index * 7919 % 4096 for index in range(100_000)))
-    pixels = EncapsulatedPixels(1000, array("I"), lengths, bytearray(100_000), complete=True)
+    pixels = EncapsulatedPixels(0x7FE00010, "OB", 980, 0, 1000, array("I"), lengths, bytearray(100_000), complete=True)
     scanned = ScannedFile("1.2.840.10008.1.2.4.90", b"", (), pixels, False, 0, False)
     table = build_frame_table(
         scanned,
