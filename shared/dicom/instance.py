@@ -6,7 +6,7 @@ Left out: whether the instance may be stored (validation.py and services/store.p
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pydicom
 from pydicom import Dataset
@@ -37,12 +37,14 @@ class Instance:
     """One readable instance.
 
     `metadata` is its data set in the DICOM JSON model, with references to the bulk values whose places are in `bulk`.
+    `data_set` is what it was made from.
     """
 
     metadata: JsonDataSet
     transfer_syntax: str
     frames: FrameTable | None
     bulk: BulkTable | None = None
+    data_set: Dataset = field(default_factory=Dataset, compare=False, repr=False)
 
     def first(self, tag: str) -> str | None:
         """The first value of an attribute as text, or None."""
@@ -77,7 +79,7 @@ def read_instance(scanned: ScannedFile) -> Instance:
         # The element is not in the header, so that it is added here, in its place in the order of tags.
         pixels = {table.pixels.tag: {"vr": table.pixels.vr, "BulkDataURI": bulk_reference(table.pixels.tag)}}
         metadata = dict(sorted({**metadata, **pixels}.items()))
-    return Instance(metadata, scanned.transfer_syntax, _frame_table(scanned, data_set, metadata), table)
+    return Instance(metadata, scanned.transfer_syntax, _frame_table(scanned, data_set, metadata), table, data_set)
 
 
 def read_header(header: bytes) -> Dataset:

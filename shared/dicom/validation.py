@@ -1,13 +1,14 @@
-"""Which values keep an instance from being stored, or one of its attributes from being indexed.
+"""What no instance is stored without, and the strict rules of the original service.
 
-The rules and their wording are those of the original service's strict validators; only the attributes it indexes are
-looked at, and of those only the first value. What follows from a finding (rejecting the instance, or dropping the
-attribute with a warning) differs between v1 and v2 and is decided by the caller.
+The strict validators look at the first value of a few attributes: version 1 at all those the index knows, version 2 at
+the required ones. Rules and wording are the original's. What follows from a finding (rejecting the instance, or
+dropping the attribute with a warning) differs between the versions and is decided by the caller (services/judging.py);
+what version 2 says of every other value is in full_validation.py.
 """
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shared.dicom.attributes import (
@@ -33,7 +34,7 @@ _INVALID_CHARACTER = "Value contains invalid character."
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One attribute that breaks a rule; `message` never holds the value."""
+    """One attribute that breaks a rule. `message` is for the client: it may quote the value, so it goes into no log."""
 
     tag: str
     message: str
@@ -48,21 +49,34 @@ def missing(data_set: JsonDataSet) -> list[str]:
     ]
 
 
-def findings(data_set: JsonDataSet, *, trailing_nuls_count: bool) -> list[Finding]:
-    """The indexed and required attributes whose value breaks the rule of their VR.
+#: Attributes that version 1 checks, and their VRs: those that are indexed, but for what the index computes.
+INDEXED = {each.tag: each.vr for each in SEARCHABLE if each.tag not in COMPUTED} | {SOP_CLASS_UID: "UI"}
+
+
+def findings(data_set: JsonDataSet, tags: Iterable[str] = INDEXED, *, trailing_nuls_count: bool) -> list[Finding]:
+    """Those of some indexed attributes whose VR is another than their own, or whose first value breaks its rules.
 
     `trailing_nuls_count`: whether NULs that pad a value are part of it (v1) or not (v2).
     """
     result: list[Finding] = []
-    checked = {attribute.tag: attribute.vr for attribute in SEARCHABLE if attribute.tag not in COMPUTED}
-    for tag, vr in {**checked, SOP_CLASS_UID: "UI"}.items():
-        for value in values_of(data_set, tag)[:1]:
-            text = value if trailing_nuls_count and vr != "UI" else value.rstrip("\0")
-            for reason in _broken_rules(vr, text):
-                message = f"Dicom element '{keyword_of(tag)}' failed validation for VR '{vr}': {reason}"
-                result.append(Finding(tag, message))
-                break
+    for tag in tags:
+        vr = INDEXED[tag]
+        reason = None
+        if (found := data_set.get(tag, {}).get("vr", vr)) != vr:
+            reason = f"The element is expected to have VR '{vr}' but has VR '{found}'."
+        else:
+            for value in values_of(data_set, tag)[:1]:
+                text = value if trailing_nuls_count and vr != "UI" else value.rstrip("\0")
+                reason = next(_broken_rules(vr, text), None)
+        if reason is not None:
+            message = f"Dicom element '{keyword_of(tag)}' failed validation for VR '{vr}': {reason}"
+            result.append(Finding(tag, message))
     return result
+
+
+def has_several_values(data_set: JsonDataSet) -> bool:
+    """Whether an indexed attribute has more than one value, of which only the first is indexed."""
+    return any(len(data_set.get(tag, {}).get("Value", ())) > 1 for tag in INDEXED)
 
 
 def is_uid(value: str) -> bool:

@@ -20,7 +20,8 @@ Header lines end in CRLF; a bare LF or CR is refused. A writer that ends lines i
 those cannot be told from binary data.
 
 Deviation: a boundary may hold any visible ASCII characters, not only the bchars of RFC 2046: some clients put a GUID
-in braces. Deviation: without a `boundary` parameter the body's first line that is not empty tells it.
+in braces. Deviation: without a `boundary` parameter the body's first line that is not empty tells it; where
+none does, the media type lacks what it must have, and is unsupported.
 
 Memory: at most one chunk, one delimiter line and one block of part headers are held.
 
@@ -33,7 +34,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from shared.errors import BadRequest
+from shared.errors import BadRequest, UnsupportedMedia
 
 #: Text before the first delimiter. It is dropped, so this protects from reading on for ever in a body of another kind.
 MAX_PREAMBLE_BYTES = 64 * 1024
@@ -48,6 +49,7 @@ _CRLF = b"\r\n"
 _BLANK_LINE = b"\r\n\r\n"
 _HEADER_WINDOW = 512  # bytes looked at together for the end of a part's headers; they seldom have more
 _FIRST_LINE_BYTES = 256  # the empty lines and the line that tells the boundary
+_NO_BOUNDARY = "Content-Type has no boundary parameter and the body does not begin with a delimiter line"
 _BOUNDARY = re.compile(rb"[!-~](?:[ -~]{0,68}[!-~])?")
 _LINE_END = re.compile(rb"(--)?[ \t]{0,%d}\r\n" % MAX_PADDING)
 _LINE_BEGUN = re.compile(rb"-|(?:--)?[ \t]{0,%d}\r?" % MAX_PADDING)
@@ -113,7 +115,10 @@ class MultipartReader:
             self._state = _State.TEXT
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """What a chunk of any length completes. Raises BadRequest when the body is malformed."""
+        """What a chunk of any length completes. Raises BadRequest when the body is malformed.
+
+        Raises UnsupportedMedia when neither Content-Type nor the body tells the boundary.
+        """
         events: list[Event] = []
         position = 0
         while position < len(chunk):
@@ -131,7 +136,10 @@ class MultipartReader:
         return events
 
     def finish(self) -> list[Event]:
-        """What the end of the body completes. Raises BadRequest when the closing delimiter never came."""
+        """What the end of the body completes.
+
+        Raises BadRequest when the closing delimiter never came, UnsupportedMedia when no boundary was ever told.
+        """
         match self._state:
             case _State.EPILOGUE:
                 return []
@@ -139,8 +147,10 @@ class MultipartReader:
                 return self._close()
             case _State.TEXT if not self._in_part and self._untouched():
                 return self._close()
-            case _State.FIRST_LINE if not self._block or _CLOSING_LINE.fullmatch(self._block.lstrip(_CRLF)):
+            case _State.FIRST_LINE if _CLOSING_LINE.fullmatch(self._block.lstrip(_CRLF)):
                 return self._close()
+            case _State.FIRST_LINE if not self._block.lstrip(_CRLF).startswith(b"-"):
+                raise UnsupportedMedia(_NO_BOUNDARY)
             case _State.HEADERS if self._only_closing_line():
                 return self._close()
         raise BadRequest("the multipart body ends before its closing delimiter")
@@ -164,9 +174,9 @@ class MultipartReader:
         end = self._block.find(_CRLF, begin)
         line = bytes(self._block[begin : end if end >= 0 else None])
         if not b"--".startswith(line[:2]):
-            raise BadRequest("Content-Type has no boundary parameter and the body does not begin with a delimiter line")
+            raise UnsupportedMedia(_NO_BOUNDARY)
         if (end if end >= 0 else len(self._block)) > _FIRST_LINE_BYTES:
-            raise BadRequest(f"the delimiter line is not within the first {_FIRST_LINE_BYTES} bytes of the body")
+            raise UnsupportedMedia(f"the delimiter line is not within the first {_FIRST_LINE_BYTES} bytes of the body")
         if end < 0:
             return position + len(self._block) - before
         self._expect(line[2:].rstrip(b" \t"))

@@ -14,7 +14,12 @@ does. A failure item holds it when there is something to say. UIDs are given as 
 left out where they could not be read. Deviation: PS3.18 Table 10.5.3-1 has 200 only where nothing drew a warning; v1
 answers 200, as the original service does.
 
-Left out: which rules an instance breaks (dicom/validation.py) and which outcome follows (services/store.py).
+The comments quote values. They go to the client who sent those, and nowhere else. Deviation: PS3.5 §6.2 gives an LO
+64 characters; Error Comment has as many as it takes, as in the original service.
+
+Left out: which rules an instance breaks (dicom/validation.py) and which outcome follows (services/judging.py). The
+original's reason 45071, an instance another request is storing at the moment, cannot come about: the later commit finds
+the instance stored.
 """
 
 from collections.abc import Sequence
@@ -104,6 +109,14 @@ def store_response(
     if stored:
         body["00081199"] = _element("SQ", *(_stored_item(each, version) for each in stored))  # Referenced SOP Sequence
     return StoreResponse(_status(version, stored, failed), body)
+
+
+def several_values_warning(host: str) -> str:
+    """The Warning header (RFC 7234 §5.5) of a store of which some indexed attribute has several values.
+
+    With a colon behind the host, as the original service writes it.
+    """
+    return f'299 {host}: "One or more indexed Dicom tag(s) have multiple values, only first value is indexed."'
 
 
 def _status(version: ApiVersion, stored: Sequence[Stored], failed: Sequence[Failed]) -> int:

@@ -13,7 +13,8 @@ from shared.errors import BadRequest
 class ApiVersion:
     """One version and its behaviours.
 
-    `lenient_validation`: an invalid attribute is left out of the index with a warning instead of failing its instance.
+    `lenient_validation`: every value is looked at, and an invalid one is left out of metadata and index with a warning;
+    otherwise only indexed attributes are, and an invalid one fails its instance.
     `warnings_are_202`: a store in which any instance drew a warning answers 202 instead of 200.
     `lists_failed_attributes`: every stored instance comes with FailedAttributesSequence, empty when it is clean.
     """

@@ -1,19 +1,30 @@
 """Judging an instance: whether it may be stored, with which warning, and what of it goes into the index.
 
 Pure: from the scan of a file, and what the caller of the store wants, to an outcome and an instance ready to commit.
-The rules are those of the original service, which differ between its v1 and v2; dicom/validation.py finds what breaks
-them, this file says what follows.
+The rules are those of the original service. dicom/validation.py and dicom/full_validation.py find what breaks them;
+this file says what follows:
+
+|                                          | v1                     | v2                                            |
+|------------------------------------------|------------------------|-----------------------------------------------|
+| a required attribute is missing          | fails                  | fails                                         |
+| PatientID is there, but empty            | fails                  | stored, a comment, warning 1                  |
+| a required attribute breaks a strict rule| fails                  | fails                                         |
+| an indexed attribute does                | fails                  | as any attribute                              |
+| any other value breaks a rule of its VR  | is not looked at       | stored without it, a comment, warning 1       |
+| the file is in Implicit VR               | stored, warning 45063  | the same; goes before warning 1               |
+| the URL names another study              | fails                  | fails                                         |
 """
 
 import gzip
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.dicom.attributes import PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
+from shared.dicom.full_validation import InvalidElements, invalid_elements, without
 from shared.dicom.instance import IMPLICIT_VR_LITTLE_ENDIAN, Instance, read_instance
 from shared.dicom.matching import strip_padding
 from shared.dicom.scanned import ScannedFile
-from shared.dicom.validation import REQUIRED, Finding, findings, missing
+from shared.dicom.validation import INDEXED, REQUIRED, Finding, findings, has_several_values, missing
 from shared.dicomweb.store_response import FailureReason, WarningReason
 from shared.model import InstanceKey, NewInstance
 
@@ -36,7 +47,8 @@ class StoreRequest:
 class Outcome:
     """How the store of one instance ended: stored when `failure` is None.
 
-    `sop_class` and `sop_instance` are what the file says, None where they could not be read.
+    `sop_class` and `sop_instance` are what the file says, None where they could not be read. `several_values` says that
+    an indexed attribute has several, of which only the first is indexed.
     """
 
     sop_class: str | None
@@ -45,6 +57,7 @@ class Outcome:
     failure: FailureReason | None = None
     warning: WarningReason | None = None
     comments: tuple[Finding, ...] = ()
+    several_values: bool = False
 
 
 def prepare(scanned: ScannedFile, version: str, request: StoreRequest) -> tuple[Outcome, NewInstance | None]:
@@ -73,38 +86,33 @@ def prepare(scanned: ScannedFile, version: str, request: StoreRequest) -> tuple[
 
 
 def judge(instance: Instance, request: StoreRequest) -> tuple[Outcome, Instance]:
-    """Whether an instance may be stored, with which warning, and what of it goes into the index.
-
-    The rules are those of the original service.
-    """
+    """Whether an instance may be stored, with which warning, and what of it goes into the index."""
     sop_class, sop_instance = instance.sop_class, instance.first(SOP_INSTANCE_UID)
+    invalid = invalid_elements(instance.data_set, instance.metadata) if request.lenient else _NOTHING_INVALID
+    strict = findings(
+        instance.metadata, REQUIRED if request.lenient else INDEXED, trailing_nuls_count=not request.lenient
+    )
     absent = missing(instance.metadata)
-    broken = findings(instance.metadata, trailing_nuls_count=not request.lenient)
-    comments = [Finding(tag, f"The required tag '{_parenthesised(tag)}' is missing.") for tag in absent] + broken
-    forgiven = request.lenient and PATIENT_ID in instance.metadata
-    fatal = [each for each in comments if not request.lenient or each.tag in REQUIRED]
-    if forgiven and absent == [PATIENT_ID]:
-        fatal = [each for each in fatal if each.tag != PATIENT_ID]
-    if fatal:
-        failed = Outcome(sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND, comments=tuple(comments))
-        return failed, instance
+    comments = (*(Finding(tag, f"The required tag '{_parenthesised(tag)}' is missing.") for tag in absent), *strict)
+    forgiven = request.lenient and absent == [PATIENT_ID] and PATIENT_ID in instance.metadata
+    if strict or (absent and not forgiven):
+        failed = Outcome(sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND)
+        return replace(failed, comments=(*comments, *invalid.findings)), instance
     key = InstanceKey(*(strip_padding(instance.first(tag) or "") for tag in _KEY_TAGS))
     if request.study is not None and key.study != request.study:
         return Outcome(sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND), instance
+    comments = (*comments, *invalid.findings)
     warning = None
     if instance.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN:
         warning = WarningReason.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
     elif comments:
         warning = WarningReason.INDEXED_WITHOUT_INVALID_ATTRIBUTES
-    dropped = {each.tag for each in broken}
-    kept = Instance(
-        {tag: element for tag, element in instance.metadata.items() if tag not in dropped},
-        instance.transfer_syntax,
-        instance.frames,
-    )
-    return Outcome(sop_class, sop_instance, key, None, warning, tuple(comments)), kept
+    kept = replace(instance, metadata=without(instance.metadata, invalid.paths))
+    several = has_several_values(instance.metadata)
+    return Outcome(sop_class, sop_instance, key, None, warning, comments, several), kept
 
 
+_NOTHING_INVALID = InvalidElements((), ())
 _KEY_TAGS = (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)
 
 

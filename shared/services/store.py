@@ -7,6 +7,8 @@ visible by half. The instances of a request are committed together at its end, o
 that fails as a whole (a broken body, a part of a wrong type) stores none of the instances after the last full batch.
 
 A part that cannot be read, or that breaks a rule, is that instance's failure and harms no other.
+
+Metadata and bulk data in parts of their own become files first (composed.py).
 """
 
 import asyncio
@@ -15,13 +17,14 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shared.dicom.part10 import Part10Scanner
 from shared.dicom.scanned import ScannedFile
 from shared.dicomweb.store_response import FailureReason
 from shared.errors import MalformedDicom, ServiceError, TooLarge, describe
 from shared.model import NewInstance
+from shared.services.composed import DescribedPart, composed
 from shared.services.judging import Outcome, StoreRequest, prepare
 from shared.storage.archive import Archive
 from shared.storage.blobs import Upload
@@ -32,6 +35,8 @@ logger = logging.getLogger(__name__)
 #: Instances that wait for their commit before one is made without waiting for the end of the request; bounds the
 #: metadata that is held, some kilobytes an instance.
 COMMIT_AFTER = 200
+#: Comments of one answer. The instances after those that drew so many are answered without.
+MAX_COMMENTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +62,19 @@ class StoreService:
         # One for all requests. What arrives before its part has ended is not counted: a header and a block a request.
         self._room = asyncio.Semaphore(limits.parts_in_flight)
 
-    async def store(self, parts: AsyncIterator[AsyncIterator[bytes]], request: StoreRequest) -> list[Outcome]:
+    async def store(self, parts: AsyncIterator[AsyncIterator[bytes] | Outcome], request: StoreRequest) -> list[Outcome]:
         """Store every part; outcomes come in the order of parts, none for a body without parts.
 
-        Raises TooLarge when a part is too large, Unavailable when storage fails, and whatever `parts` raises.
+        A part that is an outcome has failed before it became a file. Raises TooLarge when a part is too large,
+        Unavailable when storage fails, and whatever `parts` raises.
         """
         await self._archive.open()
         run = _Run(self._archive, self._limits, request, self._room)
         try:
             async for part in parts:
+                if isinstance(part, Outcome):
+                    run.refuse(part)
+                    continue
                 await run.take(part, self._new_version(), self._parsing)
                 if len(run.ready) >= COMMIT_AFTER:
                     await run.commit()
@@ -74,6 +83,17 @@ class StoreService:
             await asyncio.shield(run.abandon())
             raise
         return [run.outcomes[position] for position in range(run.taken)]
+
+    async def store_composed(
+        self, parts: AsyncIterator[DescribedPart], base: str, request: StoreRequest
+    ) -> list[Outcome]:
+        """As `store`, of metadata and bulk data; outcomes come in the order of data sets.
+
+        `base` is the URL that relative references are relative to. Raises BadRequest when metadata cannot be read.
+        """
+        files = composed(parts, base, self._limits.instance_bytes, self._parsing)
+        async with contextlib.aclosing(files):
+            return await self.store(files, request)
 
 
 #: What becomes of an instance that the index did not take.
@@ -96,6 +116,12 @@ class _Run:
     ready: dict[int, tuple[NewInstance, Outcome]] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     uploads: dict[int, Upload] = field(default_factory=dict)
+    comments: int = 0
+
+    def refuse(self, outcome: Outcome) -> None:
+        """A part that is no file."""
+        self.outcomes[self.taken] = self._within_bounds(outcome)
+        self.taken += 1
 
     async def take(self, part: AsyncIterator[bytes], version: str, parsing: Executor) -> None:
         """Read one part to its end and start what is left to do with it."""
@@ -148,7 +174,7 @@ class _Run:
             return
         await upload.finish(new.key)
         await self.archive.put_sidecars(new)
-        self.ready[position] = (new, outcome)
+        self.ready[position] = (new, self._within_bounds(outcome))
 
     async def _collect(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         """Wait for tasks. Raises the first error of them; the others are looked at too, or asyncio would log them."""
@@ -160,8 +186,13 @@ class _Run:
                 raise result
 
     async def _fail(self, position: int, outcome: Outcome) -> None:
-        self.outcomes[position] = outcome
+        self.outcomes[position] = self._within_bounds(outcome)
         await self.uploads.pop(position).discard()
+
+    def _within_bounds(self, outcome: Outcome) -> Outcome:
+        comments = outcome.comments[: MAX_COMMENTS - self.comments]
+        self.comments += len(comments)
+        return replace(outcome, comments=comments)
 
     async def commit(self) -> None:
         """Commit what is ready, each study on its own."""

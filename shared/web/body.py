@@ -1,12 +1,13 @@
 """The body of a store request as a stream of parts; and the rest of it, when a request has failed before its end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from starlette.requests import ClientDisconnect, Request
 
 from shared.dicomweb.multipart import MultipartReader, PartData, PartEnd, PartStart
-from shared.dicomweb.store_request import StoreContent, part_media_type
+from shared.dicomweb.store_request import StoreContent, described_part, part_media_type
 from shared.errors import BadRequest
+from shared.services.composed import DescribedPart
 
 #: Parts of one request: each is an item of the answer, which is held whole.
 MAX_PARTS = 20_000
@@ -24,16 +25,31 @@ async def parts_of(stream: AsyncIterator[bytes], content: StoreContent) -> Async
     if not content.multipart:
         yield stream
         return
-    reader = MultipartReader(content.boundary)
-    events = _events(stream, reader)
+    async for index, headers, chunks in _parts(stream, content):
+        part_media_type(headers, content.type_parameter, index)
+        yield chunks
+
+
+async def described_parts_of(
+    stream: AsyncIterator[bytes], content: StoreContent, base: str
+) -> AsyncIterator[DescribedPart]:
+    """The parts of a body of metadata and bulk data. Read and raises as `parts_of`; `base` as for `described_part`."""
+    async for index, headers, chunks in _parts(stream, content):
+        yield DescribedPart(described_part(headers, content.type_parameter, index, base), chunks)
+
+
+async def _parts(
+    stream: AsyncIterator[bytes], content: StoreContent
+) -> AsyncIterator[tuple[int, Mapping[str, str], AsyncIterator[bytes]]]:
+    """Position, headers and bytes of each part."""
+    events = _events(stream, MultipartReader(content.boundary))
     index = 0
     async for event in events:
         if isinstance(event, PartStart):
             if index >= MAX_PARTS:
                 raise BadRequest(f"the body has more than {MAX_PARTS} parts")
-            part_media_type(event.headers, content.type_parameter, index)
+            yield index, event.headers, _part(events)
             index += 1
-            yield _part(events)
 
 
 async def _events(stream: AsyncIterator[bytes], reader: MultipartReader) -> AsyncIterator[object]:

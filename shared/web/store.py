@@ -1,4 +1,4 @@
-"""The HTTP side of Store: POST and PUT, one instance or many (PS3.18 §10.5)."""
+"""The HTTP side of Store: POST and PUT, one instance or many, as files or as metadata and bulk data (PS3.18 §10.5)."""
 
 import json
 
@@ -7,12 +7,12 @@ from starlette.responses import Response
 
 from shared.dicomweb.negotiation import negotiate_json
 from shared.dicomweb.store_request import parse_store_content
-from shared.dicomweb.store_response import Failed, Stored, store_response
+from shared.dicomweb.store_response import Failed, Stored, several_values_warning, store_response
 from shared.errors import BadRequest
 from shared.model import Scope
 from shared.services.judging import Outcome, StoreRequest
 from shared.services.store import StoreService
-from shared.web.body import drain, parts_of
+from shared.web.body import described_parts_of, drain, parts_of
 from shared.web.problems import answering_problems
 from shared.web.resource import Urls, accept_of, scope_of, version_of
 
@@ -37,15 +37,20 @@ class StoreHandlers:
     async def _store(self, request: Request) -> Response:
         version = version_of(request)
         media = negotiate_json(accept_of(request))
-        scope = scope_of(request)
         content = parse_store_content(request.headers.get("content-type"))
+        scope = scope_of(request)
         urls = Urls(request)
         wanted = StoreRequest(
             study=scope.study if scope else None,
             replaces=request.method == "PUT",
             lenient=version.lenient_validation,
         )
-        outcomes = await self._service.store(parts_of(request.stream(), content), wanted)
+        if content.metadata:
+            base = f"{urls.root}{request.url.path}"
+            described = described_parts_of(request.stream(), content, base)
+            outcomes = await self._service.store_composed(described, base, wanted)
+        else:
+            outcomes = await self._service.store(parts_of(request.stream(), content), wanted)
         answer = store_response(
             version, [_told(outcome, urls) for outcome in outcomes], urls.of(Scope(scope.study)) if scope else None
         )
@@ -53,7 +58,10 @@ class StoreHandlers:
             return Response(status_code=answer.status)
         text = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":"))
         # Clients compare this Content-Type as a whole, so it must have no parameters.
-        return Response(text.encode("utf-8", "replace"), answer.status, {"Content-Type": media})
+        headers = {"Content-Type": media}
+        if any(outcome.failure is None and outcome.several_values for outcome in outcomes):
+            headers["Warning"] = several_values_warning(urls.host)
+        return Response(text.encode("utf-8", "replace"), answer.status, headers)
 
 
 def _told(outcome: Outcome, urls: Urls) -> Stored | Failed:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.dicom.validation import REQUIRED, Finding, findings, is_uid, missing
+from shared.dicom.validation import INDEXED, REQUIRED, Finding, findings, has_several_values, is_uid, missing
 
 UIDS = {
     "0020000D": {"vr": "UI", "Value": ["1.2"]},
@@ -83,7 +83,7 @@ CHARACTER, DATE = "Value contains invalid character.", "Value cannot be parsed a
     ],
 )
 def test_indexed_values(tag: str, value: str, message: str | None) -> None:
-    found = findings({**UIDS, tag: {"vr": "LO", "Value": [value]}}, trailing_nuls_count=True)
+    found = findings({**UIDS, tag: {"vr": INDEXED.get(tag, "LO"), "Value": [value]}}, trailing_nuls_count=True)
     assert found == ([] if message is None else [Finding(tag, message)])
 
 
@@ -99,3 +99,28 @@ def test_only_the_first_value_is_looked_at_and_no_message_holds_it() -> None:
     secret = "Secret" * 20
     found = findings({**UIDS, "00081030": {"vr": "LO", "Value": [secret, secret]}}, trailing_nuls_count=False)
     assert len(found) == 1 and "Secret" not in found[0].message
+
+
+def test_an_indexed_attribute_of_another_vr_is_found() -> None:
+    assert findings({**UIDS, "00080020": {"vr": "LO", "Value": ["20200101"]}}, trailing_nuls_count=True) == [
+        Finding("00080020", failed("StudyDate", "DA", "The element is expected to have VR 'DA' but has VR 'LO'."))
+    ]
+
+
+def test_only_the_attributes_asked_about_are_looked_at() -> None:
+    broken = {**UIDS, "00080020": {"vr": "DA", "Value": ["never"]}, "00100020": {"vr": "LO", "Value": ["x" * 65]}}
+    assert [each.tag for each in findings(broken, REQUIRED, trailing_nuls_count=False)] == ["00100020"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "values", "several"),
+    [
+        ("00081030", ["one", "two"], True),
+        ("00081030", ["one", None], True),
+        ("00081030", ["one"], False),
+        ("00080061", ["CT", "MR"], False),  # computed by the index
+        ("00080008", ["ORIGINAL", "PRIMARY"], False),  # not indexed
+    ],
+)
+def test_several_values_of_an_indexed_attribute_are_noticed(tag: str, values: list[str], several: bool) -> None:
+    assert has_several_values({**UIDS, tag: {"vr": "LO", "Value": values}}) is several

@@ -11,6 +11,7 @@ from shared.dicomweb.store_response import (
     Stored,
     StoreResponse,
     WarningReason,
+    several_values_warning,
     store_response,
 )
 from shared.dicomweb.versions import V1, V2, ApiVersion
@@ -152,3 +153,9 @@ def test_reason_codes_are_those_of_the_original_service() -> None:
     }
     for reason in (*FailureReason, *WarningReason):
         assert reason.sentence.endswith(".")
+
+
+def test_the_warning_about_several_values_is_that_of_the_original_service() -> None:
+    assert several_values_warning("example.org:7071") == (
+        '299 example.org:7071: "One or more indexed Dicom tag(s) have multiple values, only first value is indexed."'
+    )

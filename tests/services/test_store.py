@@ -12,11 +12,12 @@ import pytest
 from shared.dicomweb.store_response import FailureReason
 from shared.errors import BadRequest, TooLarge, Unavailable
 from shared.model import Scope
-from shared.services.judging import StoreRequest
+from shared.services import store
+from shared.services.judging import Outcome, StoreRequest
 from shared.services.store import COMMIT_AFTER, StoreLimits, StoreService
 from shared.storage import keys
 from tests.builders import INSTANCE, SERIES, STUDY, instance
-from tests.services.conftest import Services, scope_of
+from tests.services.conftest import Services, odd_instance, scope_of, url_of
 
 
 @pytest.mark.parametrize("size", [1000, 1_000_003, 30_000_000])
@@ -56,7 +57,7 @@ async def test_a_store_of_many_instances_is_committed_in_few_transactions(servic
 
 async def test_an_instance_over_the_limit_fails_the_request_and_leaves_nothing(services: Services) -> None:
     services.store = StoreService(
-        services.archive, StoreLimits(20_000_000, 1_000_000, 4), services.version, services.retrieve._parsing
+        services.archive, StoreLimits(20_000_000, 1_000_000, 4), services.version, services.store._parsing
     )
     with pytest.raises(TooLarge):
         await services.put(instance(sop=f"{SERIES}.1"), instance(rows=1024, columns=1024, frames=24))
@@ -122,7 +123,7 @@ async def test_metadata_that_unpacks_to_megabytes_comes_whole(services: Services
     texts = ["x" * size for size in (5_000_000, 4 * 1024 * 1024 - 500)]
     for number, text in enumerate(texts):
         services.store = StoreService(
-            services.archive, StoreLimits(2**30, 2**26, 4), services.version, services.retrieve._parsing
+            services.archive, StoreLimits(2**30, 2**26, 4), services.version, services.store._parsing
         )
         (key,) = await services.put_well(instance(sop=f"{SERIES}.{number}", TextValue=text))
         (data_set,) = json.loads(await services.metadata(scope_of(key)))
@@ -141,13 +142,13 @@ async def test_a_duplicate_with_sidecars_leaves_none_of_its_blobs(services: Serv
 async def test_a_replacement_is_what_is_served_from_then_on(services: Services) -> None:
     old, new = instance(PatientID="A"), instance(PatientID="B", rows=9)
     await services.put_well(old)
-    tag = await services.retrieve.metadata(Scope(STUDY), lambda _: False)
+    tag = await services.retrieve.metadata(Scope(STUDY), lambda _: False, url_of)
     (key,) = await services.put_well(new, replaces=True)
     assert await services.files(Scope(STUDY)) == [("1.2.840.10008.1.2.1", new)]
     assert await services.frames(key, 1) == [bytes(range(54))]
     (data_set,) = json.loads(await services.metadata(scope_of(key)))
     assert data_set["00100020"]["Value"] == ["B"]
-    later = await services.retrieve.metadata(Scope(STUDY), lambda _: False)
+    later = await services.retrieve.metadata(Scope(STUDY), lambda _: False, url_of)
     assert tag is not None and later is not None and tag.tag != later.tag
     for each in (tag, later):
         await each.chunks.aclose()  # type: ignore[attr-defined]
@@ -189,3 +190,29 @@ async def test_a_study_that_cannot_be_committed_fails_alone_and_its_instances_ar
     assert (bad.failure, bad.sop_instance) == (FailureReason.PROCESSING_FAILURE, "1.9.1.1")
     with pytest.raises(Unavailable):
         await services.put(instance(study="1.9", series="1.9.1", sop="1.9.1.2"))
+
+
+async def test_the_comments_of_one_answer_are_bounded(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MAX_COMMENTS", 3)
+    files = [odd_instance(sop=f"{SERIES}.{number}", StudyTime="noon", PatientAge="old") for number in range(4)]
+    outcomes = await services.put(*files)
+    assert [each.failure for each in outcomes] == [None] * 4
+    assert sum(len(each.comments) for each in outcomes) == 3
+    assert all(each.warning is not None for each in outcomes)
+
+
+async def test_a_part_that_has_failed_already_keeps_its_place(services: Services) -> None:
+    refused = Outcome("1.2", "1.3", failure=FailureReason.CANNOT_UNDERSTAND)
+
+    async def piece(data: bytes) -> AsyncIterator[bytes]:
+        yield data
+
+    async def parts() -> AsyncIterator[AsyncIterator[bytes] | Outcome]:
+        yield refused
+        yield piece(instance(sop=f"{SERIES}.1"))
+        yield refused
+
+    outcomes = await services.store.store(parts(), StoreRequest(None, replaces=False, lenient=True))
+    assert [each.failure is None for each in outcomes] == [False, True, False]
+    assert outcomes[0] == outcomes[2] == refused
+    assert await services.count(STUDY) == 1

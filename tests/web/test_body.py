@@ -6,10 +6,10 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from shared.dicomweb.store_request import StoreContent
+from shared.dicomweb.store_request import BulkDataPart, MetadataPart, StoreContent
 from shared.errors import BadRequest, UnsupportedMedia
 from shared.web import body as module
-from shared.web.body import drain, parts_of
+from shared.web.body import described_parts_of, drain, parts_of
 
 MULTIPART = StoreContent(True, "b", "application/dicom")
 TYPED = b"Content-Type: application/dicom\r\n\r\n"
@@ -63,6 +63,33 @@ async def test_a_part_of_another_type_is_refused_before_its_bytes_are_read() -> 
 async def test_a_body_cut_anywhere_before_its_end_is_a_bad_request(cut: int) -> None:
     with pytest.raises(BadRequest):
         await read([whole(b"first")[:cut]])
+
+
+DESCRIBED = StoreContent(True, "b", "application/dicom+json")
+BASE = "https://host/v2/studies"
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_metadata_and_bulk_data_come_with_what_they_are(size: int) -> None:
+    bulk = b"--b\r\nContent-Type: image/jls\r\nContent-Location: x\r\n\r\nbulk\r\n"
+    sent = b"--b\r\n\r\n{}\r\n" + bulk + b"--b\r\nContent-Type: application/dicom+json\r\n\r\n[]\r\n--b--"
+    body = stream(sent[start : start + size] for start in range(0, len(sent), size))
+    found = [
+        (part.role, b"".join([piece async for piece in part.chunks]))
+        async for part in described_parts_of(body, DESCRIBED, BASE)
+    ]
+    assert found == [
+        (MetadataPart(), b"{}"),
+        (BulkDataPart(("https://host/v2/x",), "1.2.840.10008.1.2.4.80"), b"bulk"),
+        (MetadataPart(), b"[]"),
+    ]
+
+
+async def test_the_number_of_parts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PARTS", 2)
+    assert len(await read([whole(b"1", b"2")])) == 2
+    with pytest.raises(BadRequest, match="more than 2 parts"):
+        await read([whole(b"1", b"2", b"3")])
 
 
 class Sender:
