@@ -1,232 +1,371 @@
-"""Turning instances and frames into Explicit VR Little Endian (PS3.5 §A.2), as far as pydicom's own decoders go.
+"""A whole instance in another transfer syntax, without ever holding its pixel data (PS3.5 Annex A, PS3.10 §7).
 
-What can be turned: the native transfer syntaxes, the deflated one, and RLE Lossless (PS3.5 Annex G). Everything else
-needs a codec and raises CannotTranscode; PS3.18 §8.7.3.5 wants a 406 then.
+Decides which transfer syntax can be turned into which, and plans the file that is sent:
 
-Work for a thread. Whole files are held in memory, so callers bound their size.
+    before   preamble, file meta, data set up to the pixel data, head of the pixel data
+    frames   one after the other, as `convert` makes them and `Joiner` frames them
+    after    padding or delimiter, and the elements behind the pixel data
+
+Facts
+- Native pixel data that stay native are copied as they are, or in turned words: no frame is decoded.
+- Each frame becomes one fragment; the Basic Offset Table is empty, since nothing is known of frames to come (§A.4).
+- Photometric Interpretation and Planar Configuration are what the first frame was decoded to; all others must be alike.
+- Extended Offset Tables are left out when frames change. Attributes that tell of lossy compression are kept: decoding
+  does not bring back what was lost (PS3.3 §C.7.6.1.1.5).
+- An instance without pixel data gets the transfer syntax that was asked for: all of them write such a data set as
+  Explicit VR Little Endian does.
+
+Leaves out reading and sending (services/transcoding.py), and codecs (codecs.py).
 """
 
-import io
-import sys
-from array import array
-from dataclasses import dataclass
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from typing import Any, Final
 
-import pydicom
-from pydicom import DataElement, Dataset
-from pydicom.encaps import encapsulate
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    RLELossless,
+from pydicom import Dataset
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
+from pydicom.encaps import generate_frames
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+
+from shared.dicom.bulk import PixelElement
+from shared.dicom.byte_order import swapped
+from shared.dicom.codecs import (
+    DECODABLE,
+    DEFLATED,
+    ENCODABLE,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    NATIVE,
+    RLE_LOSSLESS,
+    SAME_FRAMES,
+    check_encodable,
+    decode_frame,
+    encode_frame,
+    encoded_image,
+    word_of,
 )
-
-from shared.dicom.deflated import inflates_within
-from shared.dicom.matching import values_of
-from shared.errors import CannotTranscode
+from shared.dicom.deflated import data_set_start
+from shared.dicom.explicit import SEQUENCE_END, Source, element, elements_of, head, stored
+from shared.dicom.image import Frame, Image, image_of
+from shared.errors import CannotTranscode, MalformedDicom
 from shared.model import JsonDataSet
 
-EXPLICIT_LITTLE = str(ExplicitVRLittleEndian)
-EXPLICIT_BIG = str(ExplicitVRBigEndian)
-DEFLATED = str(DeflatedExplicitVRLittleEndian)
+__all__ = [
+    "DEFLATED",
+    "EXPLICIT_BIG",
+    "EXPLICIT_LITTLE",
+    "SAME_FRAMES",
+    "FilePlan",
+    "Joiner",
+    "can_transcode",
+    "image_of",
+    "needs_first",
+    "plan_file",
+    "swapped",
+    "why_not",
+]
 
-#: Syntaxes whose pixel data, once inflated, are the bytes of the pixels (PS3.5 §A.1, §A.2, §A.3, §A.5).
-NATIVE = frozenset({str(ImplicitVRLittleEndian), EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED})
-#: Syntaxes whose frames are the same bytes in Explicit VR Little Endian.
-SAME_FRAMES = NATIVE - {EXPLICIT_BIG}
-_DECODABLE = frozenset({str(RLELossless)})
+#: What the File Meta Information says wrote the file (PS3.10 §7.1); a UUID of this project's (PS3.5 Annex B.2).
+IMPLEMENTATION_CLASS: Final = "2.25.27082738907474306433591295040721320576"
+IMPLEMENTATION_VERSION: Final = "AZ_DICOMWEB_0_1"
 
-#: Bytes of one number in values of each VR that a change of byte order swaps (PS3.5 §7.3).
-_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+_ITEM: Final = struct.Struct("<HHI")
+_ITEM_TAG: Final = (0xFFFE, 0xE000)
+_PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280004, 0x00280006, 0x00280008
+#: Extended Offset Table, its lengths, and Encapsulated Pixel Data Value Total Length (PS3.3 §C.7.6.3.1.8).
+_TABLES: Final = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})
+#: The attributes that `image_of` reads.
+_IMAGE: Final = (0x00280002, _PHOTOMETRIC, _PLANAR, 0x00280010, 0x00280011, 0x00280100, 0x00280101, 0x00280103)
+_MOST_NATIVE: Final = 0xFFFFFFFE  # the greatest even length of 32 bits
+#: Bytes of an icon when it is decoded: at most 128 x 128 pixels by PS3.3 §C.7.6.1.1.6.
+_ICON_BYTES: Final = 4 * 1024 * 1024
 
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """The Image Pixel attributes that decoding a frame needs (PS3.3 §C.7.6.3)."""
-
-    rows: int
-    columns: int
-    samples_per_pixel: int
-    bits_allocated: int
-    bits_stored: int
-    pixel_representation: int
-    planar_configuration: int
-    photometric_interpretation: str
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one native frame."""
-        return self.rows * self.columns * self.samples_per_pixel * self.bits_allocated // 8
-
-
-def image_of(metadata: JsonDataSet) -> Image:
-    """The Image Pixel attributes in a data set. Raises CannotTranscode when one is missing."""
-
-    def number(tag: str, default: int | None = None) -> int:
-        for value in metadata.get(tag, {}).get("Value", ())[:1]:
-            if isinstance(value, int):
-                return value
-        if default is None:
-            raise CannotTranscode(f"the image cannot be decoded: attribute ({tag[:4]},{tag[4:]}) is missing")
-        return default
-
-    bits = number("00280100")
-    return Image(
-        rows=number("00280010"),
-        columns=number("00280011"),
-        samples_per_pixel=number("00280002", 1),
-        bits_allocated=bits,
-        bits_stored=number("00280101", bits),
-        pixel_representation=number("00280103", 0),
-        planar_configuration=number("00280006", 0),
-        photometric_interpretation=(values_of(metadata, "00280004") or ["MONOCHROME2"])[0],
-    )
+_VIDEO: Final = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
 
 
 def can_transcode(source: str, target: str) -> bool:
     """Whether pixel data of one transfer syntax can be delivered in another."""
-    return source == target or (target == EXPLICIT_LITTLE and source in NATIVE | _DECODABLE)
+    return why_not(source, target) is None
 
 
-def frame_to_explicit_little(frame: bytes, source: str, image: Image, max_bytes: int) -> bytes:
-    """One frame as native little endian pixels, laid out as Planar Configuration says.
+def why_not(source: str, target: str) -> str | None:
+    """Why pixel data of one transfer syntax cannot be delivered in another; None when they can."""
+    if source == target:
+        return None
+    if source.startswith(_VIDEO):
+        return "video is only available as stored"
+    if source not in DECODABLE:
+        return f"there is no decoder for transfer syntax {source}"
+    if target not in ENCODABLE:
+        return f"there is no encoder for transfer syntax {target}"
+    return None
 
-    Raises CannotTranscode when there is no decoder for the source, when the frame is not what it should be, or when it
-    would be larger than `max_bytes`.
+
+def needs_first(source: str, target: str, pixels: PixelElement) -> bool:
+    """Whether `plan_file` wants the first frame decoded; else the value of the pixel data is copied."""
+    return pixels.encapsulated or source not in NATIVE or target != EXPLICIT_LITTLE
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlan:
+    """What is sent before and behind the frames, and how each of them is turned.
+
+    `length` is that of the whole file in bytes, None where it depends on frames not yet encoded. `image` is that of
+    the stored frames and `decoded` that of the decoded ones; both None where no frame is decoded. `word` is the bytes
+    of the words to turn round where the value is copied, else 0; `frame_bits` the bits of a native frame; the value is
+    made of fragments when `encapsulated`.
     """
-    if source in SAME_FRAMES:
-        return frame
-    if source == EXPLICIT_BIG:
-        if image.bits_allocated <= 8:
-            # Bytes in OW are swapped in pairs and those in OB are not; the frame alone does not tell which it is.
-            raise CannotTranscode("8-bit frames of big endian instances are only available as stored")
-        return _swapped(frame, image.bits_allocated // 8)
-    if source not in _DECODABLE:
-        raise CannotTranscode("there is no decoder for the transfer syntax the instance is stored in")
-    if image.frame_bytes > max_bytes:
-        raise CannotTranscode(f"the frame is larger than {max_bytes} bytes when it is decoded")
-    try:
-        decoded, properties = get_decoder(source).as_buffer(
-            encapsulate([frame]),
-            index=0,
-            transfer_syntax_uid=UID(source),
-            rows=image.rows,
-            columns=image.columns,
-            samples_per_pixel=image.samples_per_pixel,
-            number_of_frames=1,
-            bits_allocated=image.bits_allocated,
-            bits_stored=image.bits_stored,
-            pixel_representation=image.pixel_representation,
-            photometric_interpretation=image.photometric_interpretation,
-            planar_configuration=image.planar_configuration,
-            pixel_keyword="PixelData",
-        )
-    except Exception as error:
-        # Decoders raise whatever a broken codestream leads them to; to the caller it all means the same.
-        raise CannotTranscode(f"the frame cannot be decoded ({type(error).__name__})") from None
-    if image.samples_per_pixel > 1 and properties["planar_configuration"] == 1 and not image.planar_configuration:
-        return _by_pixel(bytes(decoded), image.samples_per_pixel, max(1, image.bits_allocated // 8))
-    return bytes(decoded)
+
+    transfer_syntax: str
+    source: str
+    before: bytes = b""
+    after: bytes = b""
+    length: int | None = None
+    pixel_vr: str = "OB"
+    image: Image | None = None
+    decoded: Image | None = None
+    word: int = 0
+    frame_bits: int = 0
+    encapsulated: bool = False
+
+    @property
+    def copied(self) -> bool:
+        """Whether the native value goes through the joiner as it is stored, in pieces of any size."""
+        return self.word > 0
+
+    def joiner(self) -> "Joiner":
+        """What frames, or pieces of a copied value, are put through, in their order."""
+        return Joiner(self)
+
+    def convert(self, stored: bytes, max_bytes: int) -> bytes:
+        """One stored frame decoded and encoded; work for a thread.
+
+        Raises CannotTranscode when that cannot be done within `max_bytes`, or when the frame is not like the first.
+        """
+        assert self.image is not None, "nothing is converted where the value is copied"
+        return self.encode(decode_frame(stored, self.source, self.image, max_bytes, vr=self.pixel_vr), max_bytes)
+
+    def encode(self, frame: Frame, max_bytes: int) -> bytes:
+        """The same for a frame that has been decoded already."""
+        if frame.image != self.decoded:
+            raise CannotTranscode("the frames of the instance decode to different kinds of pixels")
+        return encode_frame(frame, self.transfer_syntax, max_bytes)
 
 
-def file_to_explicit_little(data: bytes, max_bytes: int) -> bytes:
-    """A whole PS3.10 file rewritten in Explicit VR Little Endian, with its own Implementation Class UID.
+class Joiner:
+    """Makes the value of the pixel data of frames, or of pieces of it."""
 
-    Raises CannotTranscode when it cannot be decoded or read, or when it would be larger than `max_bytes`: a small file
-    can say that it is a very large image.
+    def __init__(self, plan: FilePlan) -> None:
+        self._plan = plan
+        self._length = 0
+        self._held = b""  # part of a word that is to be turned round
+        self._bits = 0  # bits of frames that do not end with a byte, and their number
+        self._count = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """What to send for the next frame or piece."""
+        plan = self._plan
+        if plan.encapsulated:
+            data += b"\0" * (len(data) % 2)
+            return _ITEM.pack(*_ITEM_TAG, len(data)) + data
+        if plan.word > 1:
+            data = self._held + data
+            whole = len(data) // plan.word * plan.word
+            data, self._held = swapped(data[:whole], plan.word), data[whole:]
+        elif plan.frame_bits % 8:
+            data = self._packed(data)
+        self._length += len(data)
+        return data
+
+    def finish(self) -> bytes:
+        """What to send after the last frame or piece: to the end of the file."""
+        if self._plan.encapsulated:
+            return SEQUENCE_END + self._plan.after
+        rest = self._held + self._bits.to_bytes((self._count + 7) // 8, "little")
+        padding = b"\0" * ((self._length + len(rest)) % 2)
+        return rest + padding + self._plan.after
+
+    def _packed(self, frame: bytes) -> bytes:
+        """The next frame of bits behind those before it (PS3.5 §8.1.1), as far as that fills bytes."""
+        bits = self._plan.frame_bits
+        own = int.from_bytes(frame, "little") & ((1 << bits) - 1)
+        self._bits |= own << self._count
+        self._count += bits
+        whole, self._count = divmod(self._count, 8)
+        packed = (self._bits & ((1 << 8 * whole) - 1)).to_bytes(whole, "little")
+        self._bits >>= 8 * whole
+        return packed
+
+
+def plan_file(
+    rest: bytes, source: str, target: str, pixels: PixelElement | None, frames: int, first: Frame | None
+) -> FilePlan:
+    """Plan one file.
+
+    `rest` is the stored file, inflated where that was deflated, without its top-level pixel data element `pixels`;
+    `frames` is how many there are, and `first` the first of them, decoded, where `needs_first` wants it.
+
+    Raises CannotTranscode when the file cannot be read or cannot be had in the target; once there is a plan only a
+    broken frame further on can still fail.
     """
+    reason = why_not(source, target)
+    if reason:
+        raise CannotTranscode(reason)
     try:
-        if not inflates_within(data, max_bytes):
-            raise CannotTranscode(f"the instance is larger than {max_bytes} bytes when it is inflated")
-        data_set = pydicom.dcmread(io.BytesIO(data), force=True)
-        source = str(data_set.file_meta.TransferSyntaxUID)
-        if source in _DECODABLE and _decoded_bytes(data_set) > max_bytes:
-            raise CannotTranscode(f"the instance is larger than {max_bytes} bytes when it is decoded")
-        if source == EXPLICIT_BIG:
-            _swap_words(data_set)
-        elif source in _DECODABLE:
-            _decode(data_set, source)
-        data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        out = io.BytesIO()
-        pydicom.dcmwrite(out, data_set, implicit_vr=False, little_endian=True, force_encoding=True)
+        start = data_set_start(rest)
+        encoding = Source(source != EXPLICIT_BIG, source == IMPLICIT_LITTLE, _icon_decoder(source))
+        ds = read_dataset(BytesIO(rest[start:]), encoding.implicit, encoding.little)
+        if pixels is None:
+            value = _Value(0, b"", 0, FilePlan(target, source))
+        elif first is None:
+            value = _copied(ds, source, target, pixels)
+        else:
+            value = _converted(ds, source, target, pixels, frames, first)
+        return _around(value, _file_meta(rest[132:start], target), elements_of(ds, encoding))
     except CannotTranscode:
         raise
+    except MalformedDicom as error:
+        raise CannotTranscode(str(error)) from None
     except Exception as error:
-        # As above: third-party readers and writers raise anything, and their texts may quote values.
+        # Third-party readers raise anything, and their texts may quote values.
         raise CannotTranscode(f"the instance cannot be transcoded ({type(error).__name__})") from None
-    return out.getvalue()
 
 
-def _decoded_bytes(data_set: Dataset) -> int:
-    """What the pixels of an image take up natively."""
-    frames = int(data_set.get("NumberOfFrames") or 1)
-    bits = data_set.Rows * data_set.Columns * data_set.SamplesPerPixel * data_set.BitsAllocated
-    return int(frames * bits // 8)
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """The pixel data element of the new file: its tag and opening bytes, the length of its value, and the plan so far.
+
+    `length` is None for fragments; `changes` are elements to put in place of those that were stored.
+    """
+
+    tag: int
+    opening: bytes
+    length: int | None
+    plan: FilePlan
+    changes: Mapping[int, bytes] = field(default_factory=dict)
 
 
-def _decode(data_set: Dataset, source: str) -> None:
-    """Replace encapsulated by native pixel data."""
-    frames = int(data_set.get("NumberOfFrames") or 1)
-    decoder = get_decoder(source)
-    image = Image(
-        rows=data_set.Rows,
-        columns=data_set.Columns,
-        samples_per_pixel=data_set.SamplesPerPixel,
-        bits_allocated=data_set.BitsAllocated,
-        bits_stored=data_set.BitsStored,
-        pixel_representation=data_set.PixelRepresentation,
-        planar_configuration=int(data_set.get("PlanarConfiguration") or 0),
-        photometric_interpretation=data_set.PhotometricInterpretation,
+def _copied(ds: Dataset, source: str, target: str, pixels: PixelElement) -> _Value:
+    """Native pixel data that stay native: only the order of bytes may change."""
+    word = word_of(image_of(_attributes(ds)), pixels.vr) if source == EXPLICIT_BIG else 1
+    length = _even(pixels.length)
+    tag, vr = int(pixels.tag, 16), "OW" if pixels.vr == "UN" else pixels.vr
+    return _Value(tag, head(tag, vr, length), length, FilePlan(target, source, word=word))
+
+
+def _converted(ds: Dataset, source: str, target: str, pixels: PixelElement, frames: int, first: Frame) -> _Value:
+    """Pixel data whose frames are decoded and encoded one by one."""
+    if frames != _number_of_frames(ds):
+        raise CannotTranscode("the instance does not hold as many frames as it declares")
+    check_encodable(first.image, target)
+    if target not in (EXPLICIT_LITTLE, RLE_LOSSLESS) and _has_overlay_in_pixels(ds):
+        raise CannotTranscode("an overlay lies in the unused bits of the pixels, which are not compressed with them")
+    sent = encoded_image(first.image, target)
+    changes = {_PHOTOMETRIC: element(_PHOTOMETRIC, "CS", sent.photometric_interpretation.encode("ascii"))}
+    if sent.samples_per_pixel > 1:
+        changes[_PLANAR] = element(_PLANAR, "US", struct.pack("<H", sent.planar_configuration))
+    tag = int(pixels.tag, 16)
+    native = target == EXPLICIT_LITTLE
+    length = _even((sent.frame_bits * frames + 7) // 8) if native else None
+    if length is not None and length > _MOST_NATIVE:
+        raise CannotTranscode("the instance is larger than 4 GiB when it is decoded")
+    # No fragment is preceded by a table of offsets: an empty item stands for it.
+    opening = head(tag, _native_vr(sent), length) if native else head(tag, "OB", None) + _ITEM.pack(*_ITEM_TAG, 0)
+    plan = FilePlan(
+        target,
+        source,
+        pixel_vr=pixels.vr,
+        image=image_of(_attributes(ds)),
+        decoded=first.image,
+        frame_bits=sent.frame_bits,
+        encapsulated=not native,
     )
-    pixels = bytearray()
-    for index in range(frames):
-        decoded, properties = decoder.as_buffer(data_set, index=index)
-        frame = bytes(decoded)
-        if image.samples_per_pixel > 1 and properties["planar_configuration"] == 1 and not image.planar_configuration:
-            frame = _by_pixel(frame, image.samples_per_pixel, max(1, image.bits_allocated // 8))
-        pixels += frame
-    if len(pixels) % 2:
-        pixels.append(0)  # values have even length (PS3.5 §7.1.1)
-    vr = "OW" if image.bits_allocated > 8 else "OB"
-    data_set[0x7FE00010] = DataElement(0x7FE00010, vr, bytes(pixels))
+    return _Value(tag, opening, length, plan, changes)
 
 
-def _swap_words(data_set: Dataset) -> None:
-    """Turn the big endian words of binary values round; what is made of text or numbers the writer turns itself."""
-    for element in data_set:
-        if element.VR == "SQ":
-            for item in element.value:
-                _swap_words(item)
-        elif element.VR in _WORDS and isinstance(element.value, bytes):
-            element.value = _swapped(element.value, _word(data_set, element))
+def _around(value: _Value, meta: bytes, elements: Iterator[tuple[int, bytes]]) -> FilePlan:
+    """The plan with everything that comes before and behind the pixel data."""
+    before = [bytes(128), b"DICM", meta]
+    after: list[bytes] = []
+    changes = dict(value.changes)
+    for tag, content in elements:
+        if tag in _TABLES and not value.plan.copied:
+            continue
+        # What is changed and was not there, such as Planar Configuration, goes to its place among the tags.
+        before += [changes.pop(missing) for missing in sorted(changes) if missing < tag]
+        (before if tag < value.tag or not value.tag else after).append(changes.pop(tag, content))
+    before += [*changes.values(), value.opening]
+    opening, closing = b"".join(before), b"".join(after)
+    length = None if value.length is None else len(opening) + value.length + len(closing)
+    return replace(value.plan, before=opening, after=closing, length=length)
 
 
-def _word(data_set: Dataset, element: DataElement) -> int:
-    if element.tag == 0x7FE00010 and int(data_set.get("BitsAllocated") or 0) > 16:
-        return int(data_set.BitsAllocated) // 8
-    return _WORDS[element.VR]
+def _file_meta(written: bytes, transfer_syntax: str) -> bytes:
+    """The File Meta Information of the new file (PS3.10 §7.1): what was stored, but ours who wrote it.
+
+    The preamble is not kept: where it made the file one of another format too, such as TIFF, that would no longer hold.
+    """
+    ds = read_dataset(BytesIO(written), False, True)
+    found = dict(elements_of(ds, Source(True, False, _icon_decoder(EXPLICIT_LITTLE))))
+    found[0x00020001] = element(0x00020001, "OB", b"\0\1")
+    found[0x00020010] = element(0x00020010, "UI", transfer_syntax.encode("ascii"))
+    found[0x00020012] = element(0x00020012, "UI", IMPLEMENTATION_CLASS.encode("ascii"))
+    found[0x00020013] = element(0x00020013, "SH", IMPLEMENTATION_VERSION.encode("ascii"))
+    group = b"".join(found[tag] for tag in sorted(found))
+    return element(0x00020000, "UL", struct.pack("<I", len(group))) + group
 
 
-def _swapped(data: bytes, size: int) -> bytes:
-    codes = {2: "H", 4: "I", 8: "Q"}
-    whole = len(data) // size * size
-    words = array(codes[size], data[:whole])
-    words.byteswap()
-    return words.tobytes() + data[whole:]
+def _icon_decoder(source: str) -> Callable[[Dataset, bytes], bytes]:
+    """What uncompresses the pixel data of an item, an icon's (PS3.3 §C.7.6.1.1.6), and describes it anew."""
+
+    def decompress(item: Dataset, value: bytes) -> bytes:
+        frame = next(generate_frames(value, number_of_frames=1))
+        decoded = decode_frame(frame, source, image_of(_attributes(item)), _ICON_BYTES)
+        colour = decoded.image.photometric_interpretation.encode("ascii")
+        item[_PHOTOMETRIC] = RawDataElement(BaseTag(_PHOTOMETRIC), "CS", len(colour), colour, 0, False, True)
+        return decoded.pixels
+
+    return decompress
 
 
-def _by_pixel(planes: bytes, samples: int, size: int) -> bytes:
-    """Colour by plane turned into colour by pixel (PS3.3 §C.7.6.3.1.3); `size` is the bytes of one sample."""
-    plane = len(planes) // samples
-    out = bytearray(len(planes))
-    for sample in range(samples):
-        part = planes[sample * plane : (sample + 1) * plane]
-        for byte in range(size):
-            out[sample * size + byte :: samples * size] = part[byte::size]
-    return bytes(out)
+def _attributes(ds: Dataset) -> JsonDataSet:
+    """The elements that describe an image, as `image_of` reads them; the data set stays as it was read."""
+    values: dict[str, dict[str, list[Any]]] = {}
+    for tag in _IMAGE:
+        found = _value(ds, tag)
+        if found not in (None, ""):
+            values[f"{tag:08X}"] = {"Value": [found]}
+    return values
 
 
-assert sys.byteorder == "little", "byte orders are swapped on the assumption of a little endian machine"
+def _number_of_frames(ds: Dataset) -> int:
+    """Number of Frames, or 1 where it is no number: as frames are counted when an instance is stored (frames.py)."""
+    declared = _value(ds, _FRAMES)
+    return int(declared) if isinstance(declared, int) and declared > 0 else 1
+
+
+def _value(ds: Dataset, tag: int) -> Any:
+    """The value of a single-valued element; None when it is not there."""
+    found = stored(ds, tag)
+    if isinstance(found, RawDataElement):
+        found = convert_raw_data_element(found)
+    return found.value if found is not None else None
+
+
+def _has_overlay_in_pixels(ds: Dataset) -> bool:
+    """Whether an overlay has no data of its own but bits above those of the pixels (retired, PS3.3 §C.9.2)."""
+    groups = range(0x6000, 0x6020, 2)
+    return any(_value(ds, group << 16 | 0x0102) and (group << 16 | 0x3000) not in ds for group in groups)
+
+
+def _native_vr(image: Image) -> str:
+    """The VR of native pixel data (PS3.5 §A.2); floats are never compressed, so they do not come here."""
+    return "OW" if image.bits_allocated > 8 else "OB"
+
+
+def _even(length: int) -> int:
+    return length + length % 2
