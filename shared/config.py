@@ -32,7 +32,7 @@ class Settings:
     index_buckets: int = 4
     #: Largest instance that is stored, in bytes; larger ones are answered with 413.
     max_instance_bytes: int = 4096 * MIB
-    #: Largest instance that is transcoded, in bytes, because transcoding holds it in memory; larger ones get a 406.
+    #: Largest frame, decoded or not, and largest data set without pixel data that is held for transcoding, in bytes.
     max_transcode_bytes: int = 128 * MIB
     #: Largest data set without pixel data and bulk values, in bytes; larger ones cannot be stored.
     max_header_bytes: int = 64 * MIB

@@ -4,7 +4,9 @@
     ├── BadRequest            the request breaks a rule of PS3.18 or of this service
     ├── NotFound              no such study, series, instance, frame or route
     ├── NotAcceptable         no representation on offer satisfies Accept
-    │   └── CannotTranscode   the pixel data cannot be turned into the transfer syntax asked for
+    │   ├── CannotTranscode   the pixel data cannot be turned into the transfer syntax asked for
+    │   └── CannotRender      no image can be made of the pixel data
+    ├── RangeNotSatisfiable   no byte of the representation is in the range asked for
     ├── TooLarge              one instance is larger than the limit
     ├── UnsupportedMedia      the body, or a part of it, is not of a type that can be stored
     └── Unavailable           storage is busy or unreachable; trying again later may work
@@ -40,6 +42,18 @@ class NotAcceptable(ServiceError):
 
 class CannotTranscode(NotAcceptable):
     """The stored pixel data cannot be turned into the transfer syntax that was asked for."""
+
+
+class CannotRender(NotAcceptable):
+    """No image can be made of the stored pixel data."""
+
+
+class RangeNotSatisfiable(ServiceError):
+    """The range asked for lies behind the end of the representation (RFC 9110 §15.5.17), which has `length` bytes."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(f"the range lies behind the end of what is {length} bytes long")
+        self.length = length
 
 
 class TooLarge(ServiceError):

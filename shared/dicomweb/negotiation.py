@@ -1,29 +1,36 @@
 """Which representation of a resource answers an Accept header.
 
-Decides by a table of what each resource offers and one rule (PS3.18 §8.7.8.1 as the original service applies it):
+Decides by a table of what each resource offers and one rule (PS3.18 §8.7.8.1 as the original service applies it), in
+two steps, because what is wanted can be refused before anything is looked up, and what is best depends on the transfer
+syntax an instance is stored in:
+
+    Accept --acceptable--> candidates (none: 406, whether or not the resource exists) --choose(stored)--> Choice
 
 1. A range fits an offer when it names its media type, its form (single part, or parts of multipart/related) and one of
-   its transfer syntaxes. A range that names no transfer syntax means the offer's default.
-2. A range with a wildcard in place of a media type fits any form, prefers multipart, and means the original transfer
-   syntax when it names none.
-3. The highest q wins; of equal ones, the original transfer syntax before one that needs transcoding; then the earliest.
+   its transfer syntaxes. A range that names no transfer syntax means those in `Offer.meant`, the first that can be had.
+2. A range with a wildcard in place of a media type fits any form, prefers the offer's first, and means the original
+   transfer syntax when it names none.
+3. The highest q wins; of equal ones, what is stored before what needs transcoding; then the earliest.
 4. What a range with q=0 names is not what a wildcard means (RFC 9110 §12.5.1).
 
-Deviation: a bare `*/*` is answered for studies and series too, and a missing Accept means `*/*`; the original service
-documents the former and answers 406 to both.
+So a viewer that lists every codec it has gets what is stored, whatever it lists first.
 
-Left out: whether the stored instance can be turned into the transfer syntax that was chosen.
+Deviation: a bare `*/*` is answered for studies and series too, and a missing Accept means `*/*`; the original service
+documents the former and answers 406 to both. It offers fewer transfer syntaxes and image media types, and those in
+parts only.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from shared.dicom.transcode import can_transcode, why_not
 from shared.dicomweb.media_types import MediaRange
-from shared.errors import NotAcceptable
+from shared.errors import CannotTranscode, NotAcceptable
 
 DICOM = "application/dicom"
 OCTET_STREAM = "application/octet-stream"
+ZIP = "application/zip"
 DICOM_JSON = "application/dicom+json"
 #: Answered with `DICOM_JSON` all the same, as the original service does.
 JSON = "application/json"
@@ -32,6 +39,37 @@ JSON = "application/json"
 ORIGINAL = "*"
 #: Explicit VR Little Endian (PS3.5 §A.2), the default for uncompressed representations (PS3.18 §8.7.3.5.2).
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+RLE_LOSSLESS = "1.2.840.10008.1.2.5"
+_JPEG = "1.2.840.10008.1.2.4."
+JPEG_LS_LOSSLESS = _JPEG + "80"
+JPEG_2000_LOSSLESS = _JPEG + "90"
+HTJ2K_LOSSLESS = _JPEG + "201"
+
+#: Transfer syntaxes that pixel data can be turned into, lossless all of them.
+TARGETS = (EXPLICIT_VR_LITTLE_ENDIAN, JPEG_2000_LOSSLESS, JPEG_LS_LOSSLESS, HTJ2K_LOSSLESS, RLE_LOSSLESS)
+
+#: Media types of compressed frames, and the transfer syntaxes whose frames they name (PS3.18 Table 8.7.3-5).
+IMAGE_MEDIA: dict[str, tuple[str, ...]] = {
+    "image/jpeg": tuple(_JPEG + number for number in ("50", "51", "57", "70")),
+    "image/jls": (JPEG_LS_LOSSLESS, _JPEG + "81"),
+    "image/jp2": (JPEG_2000_LOSSLESS, _JPEG + "91"),
+    "image/jpx": (_JPEG + "92", _JPEG + "93"),
+    "image/jphc": (HTJ2K_LOSSLESS, _JPEG + "202", _JPEG + "203"),
+    "image/jxl": (_JPEG + "110", _JPEG + "111", _JPEG + "112"),
+    "image/dicom-rle": (RLE_LOSSLESS,),
+}
+#: Media types of video streams (PS3.18 Table 8.7.3-6).
+VIDEO_MEDIA: dict[str, tuple[str, ...]] = {
+    "video/mpeg": (_JPEG + "100", _JPEG + "101"),
+    "video/mp4": tuple(_JPEG + number for number in ("102", "103", "104", "105", "106", "107", "108")),
+}
+#: Types of Encapsulated Document (0042,0012) that are given as such; what a browser would run is an octet stream.
+DOCUMENT_MEDIA = ("application/pdf", "model/stl", "model/obj", "model/mtl")
+_MEDIA_OF_FRAMES = {**IMAGE_MEDIA, **VIDEO_MEDIA}
+#: What a range may name though nothing is turned into it: it is what an instance may be stored in.
+_MAY_BE_STORED = frozenset(
+    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"}.union(*IMAGE_MEDIA.values())
+)
 
 _SINGLE, _MULTIPART = False, True
 
@@ -49,61 +87,118 @@ class Resource(Enum):
 class Offer:
     """One row of what a resource offers.
 
-    `forms` says multipart or not, the one a wildcard means first. `default` is the transfer syntax of a range that
-    names the media type but no transfer syntax.
+    `forms` says multipart or not, the one a wildcard means first. `targets` are the transfer syntaxes that can be asked
+    for whatever is stored, `*` for that itself. `meant` are those of a range that names none, the first that can be
+    had. `carries` are the transfer syntaxes whose stored bytes are of this media type; None for all.
     """
 
     media: str
     forms: tuple[bool, ...]
-    transfer_syntaxes: tuple[str, ...]
-    default: str
+    targets: tuple[str, ...]
+    meant: tuple[str, ...]
+    carries: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The representation to answer with. `transfer_syntax` is a UID, or `*` for the one the instance is stored in."""
+    """The representation to answer with; `transfer_syntax` is the UID it will have."""
 
     multipart: bool
     media: str
     transfer_syntax: str
 
 
-#: Transfer syntaxes a data set can be had in.
-_TARGETS = (ORIGINAL, EXPLICIT_VR_LITTLE_ENDIAN)
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What one range may mean: an offer in one form, in the first of some transfer syntaxes that can be had."""
+
+    offer: Offer
+    multipart: bool
+    transfer_syntaxes: tuple[str, ...]
+    q: float
+
+
+_EVERY = (ORIGINAL, *TARGETS)
+_DATA_SET = Offer(DICOM, (_MULTIPART,), _EVERY, (EXPLICIT_VR_LITTLE_ENDIAN,))
+_ARCHIVE = Offer(ZIP, (_SINGLE,), _EVERY, (ORIGINAL,))
+
+
+def _frames_as(media: str, carried: tuple[str, ...]) -> Offer:
+    produced = tuple(syntax for syntax in carried if syntax in TARGETS)
+    return Offer(media, (_MULTIPART, _SINGLE), (ORIGINAL, *produced), (ORIGINAL, *produced), frozenset(carried))
+
 
 #: A new representation is a new row; within a resource the earlier row is what a wildcard means.
 OFFERS: dict[Resource, tuple[Offer, ...]] = {
-    Resource.STUDY: (Offer(DICOM, (_MULTIPART,), _TARGETS, EXPLICIT_VR_LITTLE_ENDIAN),),
-    Resource.SERIES: (Offer(DICOM, (_MULTIPART,), _TARGETS, EXPLICIT_VR_LITTLE_ENDIAN),),
-    Resource.INSTANCE: (Offer(DICOM, (_MULTIPART, _SINGLE), _TARGETS, EXPLICIT_VR_LITTLE_ENDIAN),),
-    Resource.FRAMES: (Offer(OCTET_STREAM, (_MULTIPART, _SINGLE), _TARGETS, EXPLICIT_VR_LITTLE_ENDIAN),),
+    Resource.STUDY: (_DATA_SET, _ARCHIVE),
+    Resource.SERIES: (_DATA_SET, _ARCHIVE),
+    Resource.INSTANCE: (Offer(DICOM, (_MULTIPART, _SINGLE), _EVERY, (EXPLICIT_VR_LITTLE_ENDIAN,)), _ARCHIVE),
+    Resource.FRAMES: (
+        Offer(
+            OCTET_STREAM,
+            (_MULTIPART, _SINGLE),
+            (ORIGINAL, EXPLICIT_VR_LITTLE_ENDIAN),
+            (EXPLICIT_VR_LITTLE_ENDIAN,),
+        ),
+        *(_frames_as(media, carried) for media, carried in _MEDIA_OF_FRAMES.items()),
+    ),
 }
 
 
-def negotiate(resource: Resource, accept: Sequence[MediaRange]) -> Choice:
-    """The representation of a resource that a client likes best (PS3.18 §8.7.8).
+def acceptable(resource: Resource, accept: Sequence[MediaRange]) -> tuple[Candidate, ...]:
+    """What a client may be answered with, whatever is stored, the likeliest first (PS3.18 §8.7.8).
 
     Raises NotAcceptable, naming what there is, when nothing fits.
     """
-    return choose(OFFERS[resource], accept, resource.value)
+    return candidates_among(OFFERS[resource], accept, resource.value)
 
 
-def choose(offers: Sequence[Offer], accept: Sequence[MediaRange], what: str) -> Choice:
-    """The best of some offers; `what` names the resource in the error. Raises NotAcceptable."""
+def candidates_among(offers: Sequence[Offer], accept: Sequence[MediaRange], what: str) -> tuple[Candidate, ...]:
+    """As `acceptable`, among some offers; `what` names the resource in the error. Raises NotAcceptable."""
     refused = {(each.media, each.multipart, each.transfer_syntax) for each in accept if each.q == 0}
-    best: tuple[tuple[float, bool], Choice] | None = None
-    for media_range in accept:
-        if media_range.q == 0:
-            continue
-        for choice in _choices(media_range, offers):
-            if _is_wildcard(media_range) and _is_refused(choice, refused):
-                continue
-            rank = (media_range.q, choice.transfer_syntax == ORIGINAL)
-            if best is None or rank > best[0]:
-                best = (rank, choice)
-    if best is None:
+    found = [
+        candidate
+        for media_range in accept
+        if media_range.q > 0
+        for candidate in _candidates(media_range, offers)
+        if not (_is_wildcard(media_range) and _is_refused(candidate, refused))
+    ]
+    if not found:
         raise NotAcceptable(f"nothing in Accept is offered for {what}; on offer: {_described(offers)}")
+    # Sorting is stable: of equal preference the earliest stays first.
+    return tuple(sorted(found, key=lambda candidate: -candidate.q))
+
+
+def choose(candidates: Sequence[Candidate], stored: str) -> Choice:
+    """The best of the candidates for an instance stored in a transfer syntax. Raises CannotTranscode for none."""
+    best: tuple[tuple[float, bool], Choice] | None = None
+    for candidate in candidates:
+        syntax = _first_to_be_had(candidate, stored)
+        if syntax is None:
+            continue
+        rank = (candidate.q, syntax == stored)
+        if best is None or rank > best[0]:
+            best = (rank, Choice(candidate.multipart, candidate.offer.media, syntax))
+    if best is None:
+        asked = sorted({syntax for each in candidates for syntax in each.transfer_syntaxes if syntax != ORIGINAL})
+        reasons = [reason for syntax in asked if (reason := why_not(stored, syntax)) is not None]
+        raise CannotTranscode(
+            f"what is stored in transfer syntax {stored} cannot be had in {' or '.join(asked) or 'this media type'}"
+            f"{f' ({reasons[0]})' if reasons else ''}; ask for transfer-syntax=*"
+        )
     return best[1]
+
+
+def _first_to_be_had(candidate: Candidate, stored: str) -> str | None:
+    offer = candidate.offer
+    carried = offer.carries is None or stored in offer.carries
+    for syntax in candidate.transfer_syntaxes:
+        if syntax in (ORIGINAL, stored):
+            if carried:
+                return stored
+        elif syntax in offer.targets and can_transcode(stored, syntax):
+            return syntax
+    return None
 
 
 def negotiate_json(accept: Sequence[MediaRange]) -> str:
@@ -112,42 +207,47 @@ def negotiate_json(accept: Sequence[MediaRange]) -> str:
     `application/json` is accepted as another name of it. Raises NotAcceptable when neither is acceptable.
     """
     for each in accept:
-        if each.q > 0 and not each.multipart and any(_covers(each.media, media) for media in (DICOM_JSON, JSON)):
+        if each.q > 0 and not each.multipart and any(covers(each.media, media) for media in (DICOM_JSON, JSON)):
             return DICOM_JSON
     raise NotAcceptable(f"nothing in Accept is offered; on offer: {DICOM_JSON}")
 
 
-def _choices(media_range: MediaRange, offers: Sequence[Offer]) -> Iterator[Choice]:
+def covers(media: str, offered: str) -> bool:
+    """Whether a media type of Accept, perhaps with wildcards, names one on offer (RFC 9110 §12.5.1)."""
+    return media in ("*/*", offered, offered.partition("/")[0] + "/*")
+
+
+def _candidates(media_range: MediaRange, offers: Sequence[Offer]) -> Iterator[Candidate]:
     """What a range may mean among the offers, the likeliest first."""
     wildcard = _is_wildcard(media_range)
     for offer in offers:
-        if not _covers(media_range.media, offer.media):
+        if not covers(media_range.media, offer.media):
             continue
-        meant = ORIGINAL if wildcard and ORIGINAL in offer.transfer_syntaxes else offer.default
-        syntax = media_range.transfer_syntax or meant
-        if syntax not in offer.transfer_syntaxes:
+        asked = media_range.transfer_syntax
+        if asked is None:
+            meant = (ORIGINAL,) if wildcard and ORIGINAL in offer.targets else offer.meant
+        elif asked in offer.targets or asked in (_MAY_BE_STORED if offer.carries is None else offer.carries):
+            meant = (asked,)
+        else:
             continue
         for multipart in offer.forms:
-            if multipart == media_range.multipart or (wildcard and multipart):
-                yield Choice(multipart, offer.media, syntax)
+            if multipart == media_range.multipart or (wildcard and not media_range.multipart):
+                yield Candidate(offer, multipart, meant, media_range.q)
 
 
 def _is_wildcard(media_range: MediaRange) -> bool:
     return media_range.media.endswith("/*")
 
 
-def _covers(media: str, offered: str) -> bool:
-    return media in ("*/*", offered, offered.partition("/")[0] + "/*")
-
-
-def _is_refused(choice: Choice, refused: set[tuple[str, bool, str | None]]) -> bool:
-    return any((choice.media, choice.multipart, syntax) in refused for syntax in (None, choice.transfer_syntax))
+def _is_refused(candidate: Candidate, refused: set[tuple[str, bool, str | None]]) -> bool:
+    named = {(candidate.offer.media, candidate.multipart, syntax) for syntax in (None, *candidate.transfer_syntaxes)}
+    return not named.isdisjoint(refused)
 
 
 def _described(offers: Sequence[Offer]) -> str:
     return ", ".join(
         (f'multipart/related; type="{offer.media}"' if multipart else offer.media)
-        + f"; transfer-syntax={' or '.join(offer.transfer_syntaxes)}"
+        + f"; transfer-syntax={' or '.join(offer.targets)}"
         for offer in offers
         for multipart in offer.forms
     )

@@ -2,13 +2,17 @@
 
 A `ServiceError` is answered with its status and its text. Anything else is a defect: the client gets an opaque 500, the
 log gets the type and place of the error, and neither gets its text, which may hold values of a data set.
+
+`answering_problems` is around every handler, so it is also where the one check belongs that goes before all others,
+whatever the route: no `<` in the query.
 """
 
 import functools
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Concatenate
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from shared.dicomweb.versions import SUPPORTED_VERSIONS
@@ -16,12 +20,15 @@ from shared.errors import (
     BadRequest,
     NotAcceptable,
     NotFound,
+    RangeNotSatisfiable,
     ServiceError,
     TooLarge,
     Unavailable,
     UnsupportedMedia,
     describe,
 )
+from shared.web.body import drain
+from shared.web.resource import refuse_markup
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +39,7 @@ STATUS: dict[type[ServiceError], int] = {
     NotAcceptable: 406,
     TooLarge: 413,
     UnsupportedMedia: 415,
+    RangeNotSatisfiable: 416,
     Unavailable: 503,
 }
 
@@ -53,19 +61,31 @@ def problem(error: Exception) -> Response:
         return PlainTextResponse(
             "Storage is not available. Please try again later.", 503, {"Retry-After": str(RETRY_AFTER)}
         )
-    return PlainTextResponse(str(error), status)
+    headers = {"Content-Range": f"bytes */{error.length}"} if isinstance(error, RangeNotSatisfiable) else None
+    return PlainTextResponse(str(error), status, headers)
 
 
-def answering_problems[**P](handler: Callable[P, Awaitable[Response]]) -> Callable[P, Awaitable[Response]]:
-    """A handler whose errors have become answers."""
+def answering_problems[S, **P](
+    handler: Callable[Concatenate[S, Request, P], Awaitable[Response]],
+) -> Callable[Concatenate[S, Request, P], Awaitable[Response]]:
+    """A handler whose errors have become answers, and whose answers name the versions there are."""
 
     @functools.wraps(handler)
-    async def answered(*args: P.args, **kwargs: P.kwargs) -> Response:
+    async def answered(self: S, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> Response:
         try:
-            response = await handler(*args, **kwargs)
+            await _check_query(request)
+            response = await handler(self, request, *args, **kwargs)
         except Exception as error:
             response = problem(error)
         response.headers["api-supported-versions"] = SUPPORTED_VERSIONS
         return response
 
     return answered
+
+
+async def _check_query(request: Request) -> None:
+    try:
+        refuse_markup(request)
+    except BadRequest:
+        await drain(request)
+        raise

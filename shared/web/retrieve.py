@@ -1,19 +1,39 @@
 """The HTTP side of Retrieve: instances, metadata and frames (PS3.18 §10.4)."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from shared.dicomweb import multipart
-from shared.dicomweb.negotiation import Choice, Resource, negotiate, negotiate_json
+from shared.dicomweb.negotiation import (
+    ORIGINAL,
+    ZIP,
+    Candidate,
+    Choice,
+    Resource,
+    acceptable,
+    choose,
+    negotiate_json,
+)
 from shared.dicomweb.uids import parse_frame_list
 from shared.errors import BadRequest, NotFound
-from shared.model import Level
-from shared.services.retrieve import Part, RetrieveService
+from shared.model import Level, Scope
+from shared.services.retrieve import FrameSet, RetrieveService
+from shared.web.answers import (
+    CACHE_CONTROL,
+    NewBoundary,
+    answer,
+    in_parts,
+    is_known,
+    multipart_answer,
+    not_modified,
+    tag_of,
+    without_body,
+    zip_answer,
+    zip_name,
+)
 from shared.web.problems import answering_problems, problem
-from shared.web.resource import accept_of, instance_key_of, named_scope_of, version_of
+from shared.web.resource import Urls, accept_of, instance_key_of, named_scope_of, version_of
 
 _RESOURCES = {Level.STUDY: Resource.STUDY, Level.SERIES: Resource.SERIES, Level.INSTANCE: Resource.INSTANCE}
 
@@ -21,18 +41,40 @@ _RESOURCES = {Level.STUDY: Resource.STUDY, Level.SERIES: Resource.SERIES, Level.
 class RetrieveHandlers:
     """Answers the retrieve routes."""
 
-    def __init__(self, service: RetrieveService, new_boundary: Callable[[], str]) -> None:
-        """`new_boundary` makes the boundaries of multipart answers: random, so that no instance can hold one."""
+    def __init__(self, service: RetrieveService, new_boundary: NewBoundary, window: int) -> None:
+        """`window` is the number of instances or frames that are read ahead of the one being sent."""
         self._service = service
         self._new_boundary = new_boundary
+        self._window = window
 
     @answering_problems
     async def instances(self, request: Request) -> Response:
         """GET a study, series or instance."""
         version_of(request)
         scope = named_scope_of(request)
-        choice = negotiate(_RESOURCES[scope.level], accept_of(request))
-        return await self._answer(choice, await self._service.instances(scope, choice.transfer_syntax))
+        candidates = acceptable(_RESOURCES[scope.level], accept_of(request))
+        if scope.level is Level.INSTANCE and not all(each.offer.media == ZIP for each in candidates):
+            return await self._instance(request, scope, [each for each in candidates if each.offer.media != ZIP])
+        # Every part of one answer is of the same kind: that of the range the client likes best.
+        media = candidates[0].offer.media
+        wanted = [each for each in candidates if each.offer.media == media]
+        certain = any(ORIGINAL in each.transfer_syntaxes for each in wanted)
+        parts = await self._service.instances(scope, _chooser(wanted), certain=certain)
+        if media == ZIP:
+            return await zip_answer(request, parts, zip_name(scope), self._window)
+        return await multipart_answer(request, parts, media, self._new_boundary(), Urls(request), self._window)
+
+    async def _instance(self, request: Request, scope: Scope, candidates: Sequence[Candidate]) -> Response:
+        instance = await self._service.instance(instance_key_of(scope))
+        choice = choose(candidates, instance.transfer_syntax)
+        tag = tag_of(instance.version, choice.transfer_syntax, "parts" if choice.multipart else "single")
+        if (unchanged := not_modified(request, tag)) is not None:
+            return unchanged
+        part = await self._service.part_of(instance, choice)
+        if choice.multipart:
+            content, content_type = in_parts([part], Urls(request), self._window, tag)
+            return await answer(request, content, content_type, tag)
+        return await answer(request, part.content, f"{part.media}; transfer-syntax={part.transfer_syntax}", tag)
 
     @answering_problems
     async def frames(self, request: Request) -> Response:
@@ -40,10 +82,28 @@ class RetrieveHandlers:
         version_of(request)
         numbers = parse_frame_list(request.path_params["frames"])
         key = instance_key_of(named_scope_of(request))
-        choice = negotiate(Resource.FRAMES, accept_of(request))
-        if not choice.multipart and len(numbers) > 1:
-            raise BadRequest("several frames cannot be a single part: accept multipart/related, or ask for one frame")
-        return await self._answer(choice, await self._service.frames(key, numbers, choice.transfer_syntax))
+        candidates = acceptable(Resource.FRAMES, accept_of(request))
+        if len(numbers) > 1:
+            candidates = tuple(each for each in candidates if each.multipart)
+            if not candidates:
+                raise BadRequest(
+                    "several frames cannot be a single part: accept multipart/related, or ask for one frame"
+                )
+        frames = await self._service.frames(key, _chooser(candidates), greatest=max(numbers))
+        form = "parts" if frames.choice.multipart else "single"
+        which = ".".join(map(str, numbers)) if len(numbers) <= 8 else ""
+        tag = tag_of(frames.instance.version, frames.choice.media, frames.choice.transfer_syntax, form, which)
+        if which and (unchanged := not_modified(request, tag)) is not None:
+            return unchanged
+        return await self._answer_frames(request, frames, numbers, tag)
+
+    async def _answer_frames(self, request: Request, frames: FrameSet, numbers: Sequence[int], tag: str) -> Response:
+        parts = [await frames.made(numbers[0])] if len(numbers) == 1 else [frames.part(number) for number in numbers]
+        if frames.choice.multipart:
+            content, content_type = in_parts(parts, Urls(request), self._window, tag)
+            return await answer(request, content, content_type, tag)
+        part = parts[0]
+        return await answer(request, part.content, f"{part.media}; transfer-syntax={part.transfer_syntax}", tag)
 
     @answering_problems
     async def metadata(self, request: Request) -> Response:
@@ -51,10 +111,15 @@ class RetrieveHandlers:
         version_of(request)
         media = negotiate_json(accept_of(request))
         known = request.headers.getlist("if-none-match")
-        metadata = await self._service.metadata(named_scope_of(request), lambda tag: _is_known(tag, known))
+        metadata = await self._service.metadata(
+            named_scope_of(request), lambda tag: is_known(tag, known), Urls(request).of
+        )
         if metadata is None:
             return Response(status_code=304)
-        return StreamingResponse(metadata.chunks, headers={"ETag": f'"{metadata.tag}"', "Content-Type": media})
+        headers = {"ETag": f'"{metadata.tag}"', "Content-Type": media, "Cache-Control": CACHE_CONTROL}
+        if request.method == "HEAD":
+            return without_body(headers)
+        return StreamingResponse(metadata.chunks, headers=headers)
 
     async def metadata_of_misspelt_series(self, request: Request) -> Response:
         """GET the metadata of a series whose path lacks the slash after "studies", as one of the tutorial's does."""
@@ -64,37 +129,6 @@ class RetrieveHandlers:
         request.path_params["study"] = misspelt.removeprefix("studies")
         return await self.metadata(request)
 
-    async def _answer(self, choice: Choice, parts: AsyncGenerator[Part]) -> Response:
-        if choice.multipart:
-            boundary = self._new_boundary()
-            return StreamingResponse(
-                _multipart_body(parts, choice.media, boundary),
-                headers={"Content-Type": multipart.content_type(boundary, choice.media)},
-            )
-        part = await anext(parts)
-        headers = {"Content-Type": f"{choice.media}; transfer-syntax={part.transfer_syntax}"}
-        if part.length is not None:
-            headers["Content-Length"] = str(part.length)
-        return StreamingResponse(_single_body(part, parts), headers=headers)
 
-
-async def _multipart_body(parts: AsyncGenerator[Part], media: str, boundary: str) -> AsyncIterator[bytes]:
-    async with aclosing(parts):
-        async for part in parts:
-            yield multipart.part_header(boundary, media, part.transfer_syntax)
-            async for chunk in part.chunks:
-                yield chunk
-            yield multipart.PART_END
-    yield multipart.closing(boundary)
-
-
-async def _single_body(part: Part, parts: AsyncGenerator[Part]) -> AsyncIterator[bytes]:
-    async with aclosing(parts):
-        async for chunk in part.chunks:
-            yield chunk
-
-
-def _is_known(tag: str, headers: list[str]) -> bool:
-    """Whether If-None-Match names a tag: quoted, weak or, as the original service writes them, bare."""
-    names = [each.strip().removeprefix("W/").strip('"') for header in headers for each in header.split(",")]
-    return "*" in names or tag in names
+def _chooser(candidates: Sequence[Candidate]) -> Callable[[str], Choice]:
+    return lambda stored: choose(candidates, stored)

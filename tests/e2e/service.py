@@ -102,9 +102,9 @@ def split_parts(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
     found = []
     for piece in pieces:
         head, _, data = piece.partition(b"\r\n\r\n")
-        name, _, value = head.strip().decode().partition(": ")
-        assert name == "Content-Type"
-        found.append((value, data))
+        headers = dict(line.split(": ", 1) for line in head.strip().decode().split("\r\n"))
+        assert set(headers) <= {"Content-Type", "Content-Location"}
+        found.append((headers["Content-Type"], data))
     return found
 
 

@@ -270,7 +270,8 @@ def test_retrieve_metadata_and_not_again_when_it_is_known(stored: Tutorial, path
     for each in answer.json:
         assert value_of(each, "00100010") == {"Alphabetic": "Shape^Plain"}
         assert value_of(each, "00280010") == DRAWN_ROWS
-        assert "7FE00010" not in each
+        assert "Value" not in each["7FE00010"] and "InlineBinary" not in each["7FE00010"]
+        assert each["7FE00010"]["BulkDataURI"].endswith("/bulkdata/7FE00010")
         assert not [tag for tag in each if tag.startswith("0002")]
     tag = answer.headers["etag"]
     known = stored.curl(stored.base + path, "--header", ACCEPT_JSON, "--header", f"If-None-Match: {tag}")

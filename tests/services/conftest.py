@@ -1,7 +1,7 @@
 """The services over an archive of their own, with a clock that the tests hold."""
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,20 +10,29 @@ import pytest
 
 from shared.dicom.instance import Instance, read_instance
 from shared.dicom.part10 import Part10Scanner
+from shared.dicomweb.media_types import MediaRange
+from shared.dicomweb.negotiation import Choice, Resource, acceptable, choose
 from shared.dicomweb.query import SearchResource, parse_query
 from shared.model import InstanceKey, Scope
+from shared.services.bulkdata import BulkdataService
+from shared.services.content import whole
 from shared.services.delete import DeleteService
 from shared.services.judging import Outcome, StoreRequest
-from shared.services.retrieve import AS_STORED, RetrieveLimits, RetrieveService
+from shared.services.pixels import PixelReader
+from shared.services.retrieve import RetrieveService
 from shared.services.search import SearchResults, SearchService
 from shared.services.store import StoreLimits, StoreService
 from shared.services.sweep import SweepService
+from shared.services.transcoding import Transcoder
 from shared.storage import keys
 from tests import builders
 from tests.storage import conftest as storage
 from tests.storage.conftest import Bench
 
 bench = storage.bench
+
+#: The transfer syntax to ask for when the stored one is wanted.
+AS_STORED = "*"
 
 MIB = 1024 * 1024
 DAY = 86_400_000_000
@@ -38,7 +47,9 @@ class Services:
         self.clock = bench.clock
         self._random = itertools.count(1)
         self.store = StoreService(bench.archive, StoreLimits(64 * MIB, MIB, 4), self.version, parsing)
-        self.retrieve = RetrieveService(bench.archive, RetrieveLimits(4, 8 * MIB), parsing)
+        self.pixels = PixelReader(bench.archive, 8 * MIB, parsing)
+        self.retrieve = RetrieveService(self.pixels, Transcoder(self.pixels))
+        self.bulkdata = BulkdataService(self.retrieve, self.pixels)
         self.search = SearchService(bench.archive, parsing)
         self.delete = DeleteService(bench.archive, bench.clock)
         self.sweep = SweepService(bench.archive, self.delete, bench.clock, orphan_age=DAY)
@@ -72,23 +83,29 @@ class Services:
     async def files(self, scope: Scope, transfer_syntax: str = AS_STORED) -> list[tuple[str, bytes]]:
         """Transfer syntax and bytes of every instance below a scope."""
         found = []
-        async for part in await self.retrieve.instances(scope, transfer_syntax):
-            data = b"".join([chunk async for chunk in part.chunks])
-            assert part.length in (None, len(data))
+        choice = choosing(Resource.STUDY, transfer_syntax)
+        async for part in await self.retrieve.instances(scope, choice, certain=transfer_syntax == AS_STORED):
+            data = await whole(part.content)
+            assert part.content.length in (None, len(data))
+            assert part.transfer_syntax is not None
             found.append((part.transfer_syntax, data))
         return found
 
     async def frames(self, key: InstanceKey, *numbers: int, transfer_syntax: str = AS_STORED) -> list[bytes]:
         """The bytes of some frames."""
         found = []
-        async for part in await self.retrieve.frames(key, numbers, transfer_syntax):
-            data = b"".join([chunk async for chunk in part.chunks])
-            assert part.length in (None, len(data))
+        choice = choosing(Resource.FRAMES, transfer_syntax)
+        frames = await self.retrieve.frames(key, choice, greatest=max(numbers))
+        for number in numbers:
+            part = await frames.made(number)
+            data = await whole(part.content)
+            assert part.content.length == len(data)
+            assert part.name == f"frames/{number}"
             found.append(data)
         return found
 
     async def metadata(self, scope: Scope) -> bytes:
-        found = await self.retrieve.metadata(scope, lambda _: False)
+        found = await self.retrieve.metadata(scope, lambda _: False, url_of)
         assert found is not None
         return b"".join([chunk async for chunk in found.chunks])
 
@@ -104,6 +121,12 @@ class Services:
     async def count(self, study: str) -> int:
         found = await self.archive.index.get_study(study)
         return found.instances if found else 0
+
+
+def choosing(resource: Resource, transfer_syntax: str) -> Callable[[str], Choice]:
+    """What a client chooses who asks for multipart/related; type=*/* in a transfer syntax."""
+    candidates = acceptable(resource, [MediaRange("*/*", True, transfer_syntax)])
+    return lambda stored: choose(candidates, stored)
 
 
 def url_of(scope: Scope) -> str:

@@ -15,7 +15,7 @@ class KnowsOneTag(RetrieveService):
     def __init__(self) -> None:
         pass
 
-    async def metadata(self, scope: object, known_tag: object) -> Metadata | None:
+    async def metadata(self, scope: object, known_tag: object, url_of: object) -> Metadata | None:
         assert callable(known_tag)
         if known_tag(TAG):
             return None
@@ -53,7 +53,7 @@ def request(*if_none_match: str) -> Request:
     ],
 )
 async def test_a_tag_that_is_named_in_any_form_is_not_modified(headers: tuple[str, ...]) -> None:
-    answer = await RetrieveHandlers(KnowsOneTag(), lambda: "boundary").metadata(request(*headers))
+    answer = await RetrieveHandlers(KnowsOneTag(), lambda: "boundary", 4).metadata(request(*headers))
     assert (answer.status_code, answer.body) == (304, b"")
 
 
@@ -62,13 +62,13 @@ async def test_a_tag_that_is_named_in_any_form_is_not_modified(headers: tuple[st
     [(), ("",), ('"other"',), (f'"{TAG}0"',), (f'"{TAG[:-1]}"',), (f'"{TAG.upper()}"',), ('""',), ('"*x"',), (",,,",)],
 )
 async def test_any_other_tag_is_answered_with_the_metadata_and_its_tag(headers: tuple[str, ...]) -> None:
-    answer = await RetrieveHandlers(KnowsOneTag(), lambda: "boundary").metadata(request(*headers))
+    answer = await RetrieveHandlers(KnowsOneTag(), lambda: "boundary", 4).metadata(request(*headers))
     assert answer.status_code == 200
     assert answer.headers["etag"] == f'"{TAG}"'
 
 
 async def test_only_the_misspelling_of_the_tutorial_is_taken_for_a_series() -> None:
-    handlers = RetrieveHandlers(KnowsOneTag(), lambda: "boundary")
+    handlers = RetrieveHandlers(KnowsOneTag(), lambda: "boundary", 4)
     for segment, status in (("studies1.2", 200), ("study1.2", 404), ("1.2", 404), ("studies", 400), ("studiesx", 400)):
         asked = request()
         asked.scope["path_params"] = {"version": "v2", "study": segment, "series": "1.3"}

@@ -1,0 +1,170 @@
+"""The pixel data of one instance: its frames as they are stored, decoded, and the file around them.
+
+    PixelReader.open --index row--> InstancePixels --span--> Content, stored or decoded frames, the rest of the file
+
+What is held at a time is bounded by `limit` bytes: a stored frame, a decoded frame, the file without its pixel data.
+
+Left out: what becomes of them (transcoding.py, rendering.py, retrieve.py).
+"""
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncGenerator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from shared.dicom.bulk import BulkTable
+from shared.dicom.codecs import decode_frame
+from shared.dicom.deflated import MAX_FILE_META, data_set_start
+from shared.dicom.frames import FrameSpan, FrameTable, extract_bits
+from shared.dicom.image import Frame, Image, image_of
+from shared.dicom.walk import DEFLATED
+from shared.errors import CannotTranscode, NotFound
+from shared.model import InstanceKey, JsonDataSet, StoredInstance
+from shared.services.content import BlobRange, Content, Fragments, Inflated, Produced, whole
+from shared.storage.archive import Archive
+
+#: The columns of an instance row that this module needs.
+COLUMNS = ("metadata", "frames", "bulk")
+
+#: Transfer Syntax UID of a deflated file, and of the same file once it is inflated, as long as that.
+_DEFLATED_UID, _INFLATED_UID = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePixels:
+    """What the index knows of one instance that holds frames."""
+
+    instance: StoredInstance
+    table: FrameTable
+    bulk: BulkTable
+    metadata: JsonDataSet
+
+    @property
+    def image(self) -> Image:
+        """The Image Pixel attributes. Raises CannotTranscode when one is missing."""
+        return image_of(self.metadata)
+
+    @property
+    def pixel_vr(self) -> str:
+        """VR of the pixel data element."""
+        return self.bulk.pixels.vr if self.bulk.pixels else "OW"
+
+
+class PixelReader:
+    """Reads the pixel data of instances of one archive."""
+
+    def __init__(self, archive: Archive, limit: int, parsing: Executor) -> None:
+        """`limit` is in bytes; `parsing` runs what takes CPU."""
+        self.archive = archive
+        self.limit = limit
+        self.parsing = parsing
+
+    async def open(self, key: InstanceKey) -> InstancePixels | None:
+        """The pixel data of an instance; None when there is no such instance.
+
+        Raises NotFound when it has no frames, or none that can be told apart.
+        """
+        instance = await self.archive.index.get_instance(key, COLUMNS)
+        return await self.pixels_of(instance) if instance else None
+
+    async def pixels_of(self, instance: StoredInstance) -> InstancePixels:
+        """The same for an instance whose row has been read with `COLUMNS`."""
+        table = await self.frame_table(instance)
+        if table is None:
+            raise NotFound("The specified frame cannot be found.")
+        return InstancePixels(instance, table, await self.bulk_table(instance), await self.metadata_of(instance))
+
+    async def metadata_of(self, instance: StoredInstance) -> JsonDataSet:
+        """The metadata of an instance whose row has been read with it; bulk references are relative."""
+        packed = await self.archive.packed_metadata(instance)
+        return await asyncio.get_running_loop().run_in_executor(self.parsing, _unpacked, packed)
+
+    async def frame_table(self, instance: StoredInstance) -> FrameTable | None:
+        """Where the frames of an instance lie whose row has been read with "frames"; None where it has none."""
+        packed = await self.archive.packed_frames(instance)
+        return FrameTable.unpack(packed) if packed else None
+
+    async def bulk_table(self, instance: StoredInstance) -> BulkTable:
+        """Where the bulk values of an instance lie whose row has been read with "bulk"."""
+        packed = await self.archive.packed_bulk(instance)
+        return BulkTable.unpack(packed) if packed else BulkTable()
+
+    def range_of(self, instance: StoredInstance, offset: int, length: int) -> Content:
+        """Bytes of the file or, where that is deflated, of its inflated data set."""
+        blobs = self.archive.blobs
+        if instance.transfer_syntax == DEFLATED:
+            return Inflated(blobs, instance.version, instance.length, offset, length, self.parsing)
+        return BlobRange(blobs, instance.version, offset, length)
+
+    def frame_content(self, instance: StoredInstance, span: FrameSpan) -> Content:
+        """One frame as it is stored. Raises CannotTranscode when it must be shifted by bits and is too large for that."""
+        if span.fragments:
+            if len(span.fragments) == 1:
+                return BlobRange(self.archive.blobs, instance.version, span.offset, span.length)
+            return Fragments(self.archive.blobs, instance.version, span.offset, span.fragments)
+        content = self.range_of(instance, span.offset, span.length)
+        if not span.bit_length:
+            return content
+        self._check(span.length, "a frame of bits")
+
+        async def shifted() -> AsyncGenerator[bytes]:
+            yield extract_bits(span, await whole(content))
+
+        return Produced(shifted, (span.bit_length + 7) // 8)
+
+    async def stored_frame(self, pixels: InstancePixels, number: int) -> bytes:
+        """One frame, counted from 1, as it is stored. Raises CannotTranscode when it is too large to be held."""
+        span = pixels.table.locate(number)
+        self._check(span.length, "a frame")
+        return await whole(self.frame_content(pixels.instance, span))
+
+    async def decoded_frame(self, pixels: InstancePixels, number: int) -> Frame:
+        """One frame, counted from 1, decoded. Raises CannotTranscode when that cannot be done."""
+        stored = await self.stored_frame(pixels, number)
+
+        def decode() -> Frame:
+            return decode_frame(stored, pixels.instance.transfer_syntax, pixels.image, self.limit, vr=pixels.pixel_vr)
+
+        return await asyncio.get_running_loop().run_in_executor(self.parsing, decode)
+
+    async def rest(self, instance: StoredInstance) -> bytes:
+        """The file without its top-level pixel data element; inflated, and saying so, where it is deflated.
+
+        For an instance whose row has been read with "bulk". Raises CannotTranscode when it is too large to be held.
+        """
+        table = await self.bulk_table(instance)
+        cut = (table.pixels.begin, table.pixels.end) if table.pixels else None
+        if instance.transfer_syntax == DEFLATED:
+            return await self._inflated_rest(instance, cut)
+        begin, end = cut or (instance.length, instance.length)
+        self._check(begin + instance.length - end, "an instance without its pixel data")
+        before = await whole(BlobRange(self.archive.blobs, instance.version, 0, begin))
+        return before + await whole(BlobRange(self.archive.blobs, instance.version, end, instance.length - end))
+
+    async def _inflated_rest(self, instance: StoredInstance, cut: tuple[int, int] | None) -> bytes:
+        """Nobody knows how far the data set inflates, so it is read until it ends or there is too much of it."""
+        blobs = self.archive.blobs
+        head = await blobs.read(instance.version, 0, min(MAX_FILE_META, instance.length))
+        begin, end = cut or (0, 0)
+        kept = [head[: data_set_start(head)].replace(_DEFLATED_UID, _INFLATED_UID)]
+        held = len(kept[0])
+        for offset, length in ((0, begin), (end, self.limit + 1)):
+            content = Inflated(blobs, instance.version, instance.length, offset, length, self.parsing)
+            async for chunk in content.read():
+                held += len(chunk)
+                self._check(held, "an instance without its pixel data")
+                kept.append(chunk)
+        return b"".join(kept)
+
+    def _check(self, size: int, what: str) -> None:
+        if size > self.limit:
+            raise CannotTranscode(
+                f"{what} of more than {self.limit} bytes is not transcoded; ask for transfer-syntax=*"
+            )
+
+
+def _unpacked(packed: bytes) -> JsonDataSet:
+    metadata: JsonDataSet = json.loads(zlib.decompress(packed, 16 + zlib.MAX_WBITS))
+    return metadata

@@ -1,0 +1,100 @@
+"""An instance in another transfer syntax, made while it is sent (PS3.18 §8.7.3.5).
+
+    the file without its pixel data --plan--> what comes before and behind the frames
+    frame by frame: stored --decode, encode--> sent
+
+What is held is the file without its pixel data and one frame, decoded and encoded, whatever the size of the file.
+
+Left out: which transfer syntax is wanted (dicomweb/negotiation.py), how a file and a frame are turned (dicom/).
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from shared.dicom.bulk import PixelElement
+from shared.dicom.codecs import decode_frame, encode_frame
+from shared.dicom.image import Frame
+from shared.dicom.transcode import FilePlan, needs_first, plan_file
+from shared.errors import CannotTranscode
+from shared.model import StoredInstance
+from shared.services.content import Content, Held, Produced
+from shared.services.pixels import InstancePixels, PixelReader
+
+#: Frames that are decoded and encoded at a time, of all requests: each is held in memory some four times.
+TRANSCODED_AT_ONCE = 4
+
+
+class Transcoder:
+    """Turns instances and frames of one archive into other transfer syntaxes."""
+
+    def __init__(self, pixels: PixelReader) -> None:
+        self._pixels = pixels
+        self._room = asyncio.Semaphore(TRANSCODED_AT_ONCE)
+
+    async def instance(self, instance: StoredInstance, target: str) -> Content:
+        """A whole file in a transfer syntax, for an instance whose row has been read with `pixels.COLUMNS`.
+
+        Its first frame is decoded before this returns. Raises CannotTranscode when it cannot be had.
+        """
+        rest = await self._pixels.rest(instance)
+        element = (await self._pixels.bulk_table(instance)).pixels
+        source = instance.transfer_syntax
+        opened: InstancePixels | None = None
+        first: Frame | None = None
+        if element is not None and needs_first(source, target, element):
+            table = await self._pixels.frame_table(instance)
+            if table is None:
+                raise CannotTranscode("the frames of the instance cannot be told apart; ask for transfer-syntax=*")
+            opened = await self._pixels.pixels_of(instance)
+            async with self._room:
+                first = await self._pixels.decoded_frame(opened, 1)
+        count = opened.table.count if opened else 1
+
+        def plan() -> FilePlan:
+            return plan_file(rest, source, target, element, count, first)
+
+        planned = await self._in_thread(plan)
+        if element is None:
+            return Held(planned.before + planned.after)
+        if opened is None or first is None:
+            return Produced(lambda: self._copied(instance, element, planned), planned.length)
+        return Produced(lambda: self._frame_by_frame(opened, first, planned), planned.length)
+
+    async def _copied(self, instance: StoredInstance, element: PixelElement, plan: FilePlan) -> AsyncGenerator[bytes]:
+        """A file whose native pixel data stay as they are, but perhaps for the order of bytes."""
+        yield plan.before
+        joiner = plan.joiner()
+        value = self._pixels.range_of(instance, element.offset, element.length).read()
+        async with aclosing(value):
+            async for chunk in value:
+                yield joiner.feed(chunk)
+        yield joiner.finish()
+
+    async def _frame_by_frame(self, opened: InstancePixels, first: Frame, plan: FilePlan) -> AsyncGenerator[bytes]:
+        yield plan.before
+        joiner = plan.joiner()
+        yield joiner.feed(await self._in_thread(lambda: plan.encode(first, self._pixels.limit)))
+        for number in range(2, opened.table.count + 1):
+            yield joiner.feed(await self._converted(opened, number, plan))
+        yield joiner.finish()
+
+    async def _converted(self, opened: InstancePixels, number: int, plan: FilePlan) -> bytes:
+        async with self._room:
+            stored = await self._pixels.stored_frame(opened, number)
+            return await self._in_thread(lambda: plan.convert(stored, self._pixels.limit))
+
+    async def frame(self, opened: InstancePixels, number: int, target: str) -> bytes:
+        """One frame, counted from 1, in a transfer syntax. Raises CannotTranscode when it cannot be had."""
+        async with self._room:
+            stored = await self._pixels.stored_frame(opened, number)
+
+            def turn() -> bytes:
+                source = opened.instance.transfer_syntax
+                decoded = decode_frame(stored, source, opened.image, self._pixels.limit, vr=opened.pixel_vr)
+                return encode_frame(decoded, target, self._pixels.limit)
+
+            return await self._in_thread(turn)
+
+    async def _in_thread[T](self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pixels.parsing, work)

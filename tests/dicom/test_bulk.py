@@ -1,0 +1,146 @@
+"""Where bulk values lie, what they are called, and how their references become URLs."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom import Dataset, Sequence
+from pydicom.dataelem import DataElement
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
+
+from shared.dicom.bulk import BulkTable, ReferenceResolver, bulk_name, bulk_table, is_bulk_name, resolved
+from shared.dicom.instance import Instance, read_instance
+from shared.dicom.part10 import Part10Scanner
+from tests.builders import instance
+
+URL = "https://host/v2/studies/1/series/2/instances/3"
+
+
+def read(raw: bytes) -> tuple[Instance, BulkTable]:
+    scanner = Part10Scanner()
+    scanner.feed(raw)
+    scanned = scanner.finish()
+    table = bulk_table(scanned)
+    assert table is not None
+    return read_instance(scanned), table
+
+
+def ecg_item(samples: bytes) -> Dataset:
+    item = Dataset()
+    item.WaveformBitsAllocated = 16
+    item.WaveformSampleInterpretation = "SS"
+    item[0x54001010] = DataElement(0x54001010, "OW", samples)
+    return item
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_every_bulk_value_has_a_place_and_a_reference(syntax: str) -> None:
+    icc, wave = bytes(range(200)), bytes(range(100)) * 100
+    raw = instance(transfer_syntax=syntax, ICCProfile=icc, WaveformSequence=Sequence([ecg_item(b"ab"), ecg_item(wave)]))
+    found, table = read(raw)
+    assert {name: raw[value.offset :][: value.length] for name, value in table.values.items()} == {
+        "00282000": icc,
+        "54000100.1.54001010": b"ab",
+        "54000100.2.54001010": wave,
+    }
+    assert found.metadata["00282000"] == {"vr": "OB", "BulkDataURI": "bulkdata/00282000"}
+    second = found.metadata["54000100"]["Value"][1]
+    assert second["54001010"] == {"vr": "OW", "BulkDataURI": "bulkdata/54000100.2.54001010"}
+    assert table.pixels is not None
+    assert found.metadata["7FE00010"] == {"vr": table.pixels.vr, "BulkDataURI": "bulkdata/7FE00010"}
+    assert list(found.metadata) == sorted(found.metadata)
+
+
+def test_an_empty_bulk_value_has_no_reference() -> None:
+    found, table = read(instance(ICCProfile=b""))
+    assert found.metadata["00282000"] == {"vr": "OB"}
+    assert "00282000" not in table.values
+
+
+def test_an_implicit_value_that_no_dictionary_knows_is_not_in_the_metadata() -> None:
+    ds = Dataset()
+    ds.add_new(0x00070008, "LO", "secret")
+    raw = instance(transfer_syntax=ImplicitVRLittleEndian)
+    at = raw.index(b"\x08\x00\x05\x00")  # the first element of the data set
+    found, table = read(raw[:at] + b"\x07\x00\x08\x00\x06\x00\x00\x00secret" + raw[at:])
+    assert "00070008" not in found.metadata
+    assert "00070008" not in table.values
+
+
+def test_an_explicit_unknown_value_has_a_reference() -> None:
+    raw = instance()
+    at = raw.index(b"\x08\x00\x05\x00")
+    found, _ = read(raw[:at] + b"\x07\x00\x08\x00UN\0\0\x06\x00\x00\x00secret" + raw[at:])
+    assert found.metadata["00070008"] == {"vr": "UN", "BulkDataURI": "bulkdata/00070008"}
+
+
+def test_pixel_data_is_an_element_from_here_to_there() -> None:
+    native = instance()
+    _, table = read(native)
+    assert table.pixels is not None
+    assert native[table.pixels.begin :][:4] == b"\xe0\x7f\x10\x00"
+    assert (table.pixels.end, table.pixels.length, table.pixels.encapsulated) == (len(native), 24, False)
+
+    frames = [b"\xff\xd8one\xff\xd9", b"\xff\xd8two!\xff\xd9"]
+    raw = instance(frames=2, transfer_syntax=JPEGBaseline8Bit, PixelData=encapsulate(frames))
+    _, table = read(raw)
+    assert table.pixels is not None
+    assert table.pixels.encapsulated
+    items = raw[table.pixels.offset :][: table.pixels.length]
+    assert items.startswith(b"\xfe\xff\x00\xe0") and b"two!" in items
+    assert raw[table.pixels.offset + table.pixels.length : table.pixels.end] == b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+def test_a_table_survives_packing() -> None:
+    for raw in (instance(ICCProfile=b"abcd"), instance(PixelData=None, ICCProfile=b"abcd"), instance()):
+        _, table = read(raw)
+        assert BulkTable.unpack(table.pack()) == table
+    assert len(read(instance())[1].pack()) < 100
+
+
+def test_names_count_items_from_one() -> None:
+    assert bulk_name("00420011") == "00420011"
+    assert bulk_name("54000100/0/54001010") == "54000100.1.54001010"
+
+
+@pytest.mark.parametrize("text", ["00420011", "54000100.1.54001010", "52009229.1.00409096.12.00409212"])
+def test_names_are_known(text: str) -> None:
+    assert is_bulk_name(text)
+
+
+@pytest.mark.parametrize("text", ["", "0042001", "54000100.0.54001010", "54000100.1", "../etc", "00420011." * 1000])
+def test_other_texts_are_no_names(text: str) -> None:
+    assert not is_bulk_name(text)
+
+
+VALUES = st.recursive(
+    st.none() | st.text() | st.sampled_from(['"BulkDataURI":"', '\\"BulkDataURI":"', "BulkDataURI", '":"', "\\"]),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["BulkDataURI", "vr", 'a"b', "\\"]), inner),
+)
+
+
+def with_absolute_references(value: object) -> object:
+    """The same document with the references found by a parser."""
+    if isinstance(value, list):
+        return [with_absolute_references(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: f"{URL}/{each}" if key == "BulkDataURI" and isinstance(each, str) else with_absolute_references(each)
+        for key, each in value.items()
+    }
+
+
+@given(VALUES, st.lists(st.integers(1, 40)))
+def test_references_and_nothing_else_become_absolute(value: object, sizes: list[int]) -> None:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    expected = json.dumps(with_absolute_references(value), ensure_ascii=False, separators=(",", ":"))
+    assert resolved(text, URL) == expected.encode("utf-8", "surrogatepass")
+    resolver = ReferenceResolver(URL)
+    pieces, at = [], 0
+    for size in [*sizes, len(text)]:
+        pieces.append(resolver.feed(text[at : at + size]))
+        at += size
+    assert b"".join(pieces) + resolver.finish() == resolved(text, URL)
