@@ -1,0 +1,123 @@
+"""Rendered images (PS3.18 §10.4.1.1.3, §10.4.1.1.4): which frame stands for a resource, and the image of it.
+
+    study --a series of images--> series --the middle of what was stored--> instance --representative frame--> image
+
+What stands for a study or series is found with a few storage calls, whatever their size, and stays the same until
+something is stored or deleted.
+
+Left out: what the client wants of the image (dicomweb/rendered.py), how it is made (dicom/rendering.py).
+"""
+
+import asyncio
+import io
+from dataclasses import dataclass
+
+import pydicom
+
+from shared.dicom.attributes import MODALITY
+from shared.dicom.matching import values_of
+from shared.dicom.rendering import Rendering, render
+from shared.errors import NotFound
+from shared.model import InstanceKey, JsonDataSet, Scope, Series, StoredInstance
+from shared.services.pixels import COLUMNS, InstancePixels, PixelReader
+from shared.services.retrieve import RetrieveService, not_found
+
+#: Series of a study, and instances of a series, that are looked at for one with pixel data.
+TRIED = 8
+
+#: Modalities whose objects are no pictures, or say something about others (PS3.3 §C.7.3.1.1.1): the last to be shown.
+_NO_PICTURES = frozenset(
+    "ANN ASMT AU DOC ECG EEG EMG EOG EPS FID HD IVOCT KO PLAN PR REG RTDOSE RTPLAN RTRECORD RTSTRUCT RWV SEG SMR SR "
+    "SRF STAIN TEXTUREMAP".split()
+)
+_SERIES_NUMBER = "00200011"
+_REPRESENTATIVE_FRAME = "00286010"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The frame that stands for a resource, counted from 1."""
+
+    pixels: InstancePixels
+    number: int
+
+    @property
+    def version(self) -> str:
+        """The version id of its instance."""
+        return self.pixels.instance.version
+
+
+class RenderingService:
+    """Renders what one archive holds."""
+
+    def __init__(self, retrieve: RetrieveService, pixels: PixelReader) -> None:
+        self._retrieve = retrieve
+        self._pixels = pixels
+
+    async def find(self, scope: Scope, number: int | None, *, middle: bool) -> Picture:
+        """What to show of a resource: frame `number` of an instance, or the one that stands for it.
+
+        Where the data set names no representative frame that is the first one or, with `middle`, the one in the middle.
+        Raises NotFound when there is no such resource, or none with pixel data.
+        """
+        if scope.series is not None and scope.instance is not None:
+            key = InstanceKey(scope.study, scope.series, scope.instance)
+            found = await self._pixels.pixels_of(await self._retrieve.instance(key, COLUMNS))
+        else:
+            found = await self._representative(scope)
+        count = found.table.count
+        if number is None:
+            return Picture(found, _representative_frame(found.metadata, count) or ((count + 1) // 2 if middle else 1))
+        if number > count:
+            raise NotFound("The specified frame cannot be found.")
+        return Picture(found, number)
+
+    async def render(self, picture: Picture, rendering: Rendering) -> bytes:
+        """The image. Raises CannotTranscode or CannotRender when it cannot be made."""
+        frame = await self._pixels.decoded_frame(picture.pixels, picture.number)
+        rest = await self._pixels.rest(picture.pixels.instance)
+
+        def draw() -> bytes:
+            return render(pydicom.dcmread(io.BytesIO(rest), force=True), frame, picture.number, rendering)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pixels.parsing, draw)
+
+    async def _representative(self, scope: Scope) -> InstancePixels:
+        """The instance that stands for a study or series."""
+        index = self._pixels.archive.index
+        if scope.series is not None:
+            candidates = [scope.series]
+        else:
+            candidates = [each.uid for each in sorted(await index.list_series(scope.study), key=_as_shown)]
+        seen = False
+        for series in candidates[:TRIED]:
+            first_page = await anext(index.list_instances(scope.study, series), [])
+            seen = seen or bool(first_page)
+            for instance in _from_the_middle(first_page)[:TRIED]:
+                reread = await index.get_instance(instance.key, COLUMNS)
+                if reread is not None and (reread.frames is not None or reread.frames_apart):
+                    return await self._pixels.pixels_of(reread)
+        raise NotFound("There is no image to show.") if seen else not_found(scope)
+
+
+def _as_shown(series: Series) -> tuple[bool, float, int, str]:
+    """Pictures first, then by Series Number, then as they were stored."""
+    modality = next(iter(values_of(series.attributes, MODALITY)), "")
+    number = next(iter(series.attributes.get(_SERIES_NUMBER, {}).get("Value", ())), None)
+    known = float(number) if isinstance(number, int) else float("inf")
+    return (modality in _NO_PICTURES, known, series.created, series.uid)
+
+
+def _from_the_middle(instances: list[StoredInstance]) -> list[StoredInstance]:
+    """Instances in the order they were stored, the middle one first, then its neighbours."""
+    ordered = sorted(instances, key=lambda each: (each.created, each.key))
+    middle = len(ordered) // 2
+    return [ordered[position] for position in sorted(range(len(ordered)), key=lambda each: abs(each - middle))]
+
+
+def _representative_frame(metadata: JsonDataSet, count: int) -> int | None:
+    """Representative Frame Number, where it names a frame."""
+    for number in metadata.get(_REPRESENTATIVE_FRAME, {}).get("Value", ())[:1]:
+        if isinstance(number, int) and 1 <= number <= count:
+            return number
+    return None
