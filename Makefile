@@ -2,25 +2,31 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run samples test corpus check format azurite func clean
+.PHONY: help setup run viewer samples test test-viewer corpus check format azurite func clean
 
 BIN := .venv/bin
 IS_313 := import sys; sys.exit(sys.version_info[:2] != (3, 13))
 SOURCES := shared local tests $(wildcard function_app.py) $(wildcard benchmarks)
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 setup: .venv/.installed node_modules/.installed ## Install what is missing into .venv and node_modules
 
 run: setup ## Run the service with Azurite at http://localhost:7071; PORT=, DATA_DIR= and AZURITE_*_PORT= change where
 	@exec $(BIN)/python -m local --with-parent
 
+viewer: setup ## As run, with the OHIF viewer at http://localhost:7071; fetches it on first use (50 MB)
+	@exec $(BIN)/python -m local --with-parent --viewer
+
 samples: setup ## Write the README's three example files to samples/
 	@$(BIN)/python -m tests.samples samples
 
 test: setup ## Run all tests; ARGS= goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-viewer: setup ## Test the viewer in Chromium, which must be installed; SCREENSHOTS= is a folder for pictures
+	@$(BIN)/python -m pytest tests/clients/viewer.py $(ARGS)
 
 corpus: setup ## Store every .dcm file below DIR= and compare what comes back with what pydicom reads
 	@test -d "$(DIR)" || { echo "Say which folder: make corpus DIR=path/to/files" >&2; exit 1; }
@@ -46,8 +52,8 @@ func: setup ## Run the service with Azure Functions Core Tools instead; needs `m
 	@test -e local.settings.json || cp local.settings.example.json local.settings.json
 	@source $(BIN)/activate && exec func start
 
-clean: ## Remove what setup installed and all caches, but not the data
-	@rm -rf .venv node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## Remove what setup installed, the viewer and all caches, but not the data
+	@rm -rf .venv node_modules .viewer .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A command of the right name may still be another version, or a shim that only complains: each is tried.
@@ -63,7 +69,7 @@ clean: ## Remove what setup installed and all caches, but not the data
 
 node_modules/.installed: package.json package-lock.json
 	@command -v npm >/dev/null && node -e 'process.exit(Number(process.versions.node.split(".")[0] < 20))' \
-		|| { echo "Node.js 20 or later, with npm, is needed for Azurite." >&2; exit 1; }
-	@echo "Installing Azurite into node_modules"
+		|| { echo "Node.js 20 or later, with npm, is needed for Azurite and for the tests of clients." >&2; exit 1; }
+	@echo "Installing Azurite, and the JavaScript clients of the tests, into node_modules"
 	@npm ci --silent --no-audit --no-fund --no-update-notifier
 	@touch $@

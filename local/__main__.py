@@ -22,6 +22,7 @@ from pathlib import Path
 from local.azurite import Azurite
 from local.ports import listen, port_taken
 from local.settings import GRACE_SECONDS, ROOT, LocalError, LocalSettings, read_settings
+from local.viewer import viewer_files
 
 _TICK_SECONDS = 0.1
 
@@ -38,14 +39,34 @@ Try it:
 Press Ctrl-C to stop.
 """  # noqa: E501
 
+_READY_TO_VIEW = """\
+
+The viewer is at             http://localhost:{port}
+It shows what is stored through the service, at http://localhost:{port}/v2, and has a button to upload files.
+Blobs and tables are kept in {folder}
+
+Press Ctrl-C to stop.
+"""
+
 
 class Host:
     """The host as a process of its own, which ends when this process does."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, viewer: Path | None) -> None:
         self.ready = threading.Event()
+        pages = ["--viewer", str(viewer)] if viewer else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "local.host", "--port", str(port), "--app", str(folder), "--until-stdin-closes"],
+            [
+                sys.executable,
+                "-m",
+                "local.host",
+                "--port",
+                str(port),
+                "--app",
+                str(folder),
+                "--until-stdin-closes",
+                *pages,
+            ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -82,6 +103,7 @@ def main() -> int:
         prog="python -m local", description="Run the service with Azurite on this machine."
     )
     parser.add_argument("--app", type=Path, default=ROOT, help="folder of function_app.py (default: this project)")
+    parser.add_argument("--viewer", action="store_true", help="also serve the OHIF viewer, fetched through npm once")
     parser.add_argument("--with-parent", action="store_true", help="also end when the parent ends or is interrupted")
     arguments = parser.parse_args()
     told: list[int] = []
@@ -93,21 +115,26 @@ def main() -> int:
     interrupted = _watch(os.getppid()) if arguments.with_parent else lambda: False
     try:
         folder = arguments.app.resolve()
-        run(folder, read_settings(folder, os.environ), lambda: bool(told) or interrupted())
+        settings = read_settings(folder, os.environ)
+        viewer = viewer_files() if arguments.viewer else None
+        run(folder, settings, lambda: bool(told) or interrupted(), viewer)
     except LocalError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def run(folder: Path, settings: LocalSettings, told_to_stop: Callable[[], bool]) -> None:
-    """Runs both until told to stop. Raises LocalError when one cannot start or ends by itself."""
+def run(folder: Path, settings: LocalSettings, told_to_stop: Callable[[], bool], viewer: Path | None = None) -> None:
+    """Runs both until told to stop, with the pages in `viewer` if there is one.
+
+    Raises LocalError when one cannot start or ends by itself.
+    """
     _check_ports(settings)
     with Azurite(settings.data_dir, settings.storage) as azurite:
         azurite.wait_ready(told_to_stop)
         if told_to_stop():
             return
-        host = Host(folder, settings.port)
+        host = Host(folder, settings.port, viewer)
         try:
             announced = False
             while not told_to_stop():
@@ -119,7 +146,8 @@ def run(folder: Path, settings: LocalSettings, told_to_stop: Callable[[], bool])
                     announced = True
                     _check_health(settings.port)
                     ports = {"port": settings.port, "blob": azurite.ports.blob, "table": azurite.ports.table}
-                    print(_READY.format(**ports, folder=settings.data_dir), flush=True)
+                    said = _READY_TO_VIEW if viewer else _READY
+                    print(said.format(**ports, folder=settings.data_dir), flush=True)
                 time.sleep(_TICK_SECONDS)
         finally:
             host.stop()

@@ -66,6 +66,10 @@ class FunctionApp:
                 "The HTTP functions must use azurefunctions-extensions-http-fastapi, for this host streams."
             )
 
+    def answers(self, method: str, raw_path: bytes) -> bool:
+        """Whether a function answers requests of this method for this path, as it came over the wire."""
+        return self._routes.find(method, raw_path) is not None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise LocalError(f"Only HTTP is served here, not {scope['type']}.")

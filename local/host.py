@@ -20,14 +20,16 @@ from typing import override
 
 import azure_functions_runtime as runtime
 import uvicorn
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from local.app import FunctionApp, load
+from local.cors import Cors
+from local.named import WithPort
+from local.pages import Pages
 from local.ports import listen
-from local.routes import ALL_METHODS
 from local.settings import GRACE_SECONDS, ROOT, LocalError, LocalSettings, read_settings
 from local.timers import run_timer
+from local.viewer import CONFIGURATION
 
 KEEP_ALIVE_SECONDS = 75
 
@@ -57,6 +59,7 @@ def main() -> int:
         "--port", type=int, help="port to listen on; 0 is any free one (default: PORT, or the settings)"
     )
     parser.add_argument("--app", type=Path, default=ROOT, help="folder of function_app.py (default: this project)")
+    parser.add_argument("--viewer", type=Path, help="folder of the viewer's files, to serve them at / as well")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input is closed")
     arguments = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -68,7 +71,7 @@ def main() -> int:
     try:
         settings = read_settings(folder, os.environ)
         port = settings.port if arguments.port is None else arguments.port
-        asyncio.run(serve(folder, settings, port, until_stdin_closes=arguments.until_stdin_closes))
+        asyncio.run(serve(folder, settings, port, arguments.viewer, until_stdin_closes=arguments.until_stdin_closes))
     except LocalError as error:
         print(error, file=sys.stderr)
         return 1
@@ -77,13 +80,18 @@ def main() -> int:
     return 0
 
 
-async def serve(folder: Path, settings: LocalSettings, port: int, *, until_stdin_closes: bool = False) -> None:
-    """Serves the app in `folder` until SIGINT, SIGTERM or, if asked for, the end of standard input."""
+async def serve(
+    folder: Path, settings: LocalSettings, port: int, viewer: Path | None = None, *, until_stdin_closes: bool = False
+) -> None:
+    """Serves the app in `folder` until SIGINT, SIGTERM or, if asked for, the end of standard input.
+
+    With the folder of a viewer its pages are served on the same port.
+    """
     sockets = listen(port)
     os.environ.update(settings.values)
     app = await load(folder, os.environ)
     config = uvicorn.Config(
-        _with_cors(app, settings),
+        _surrounded(app, settings, viewer),
         http="h11",
         ws="none",
         lifespan="off",
@@ -120,16 +128,10 @@ async def serve(folder: Path, settings: LocalSettings, port: int, *, until_stdin
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
-def _with_cors(app: FunctionApp, settings: LocalSettings) -> ASGIApp:
-    if not settings.cors:
-        return app
-    return CORSMiddleware(
-        app,
-        allow_origins=settings.cors,
-        allow_methods=sorted(ALL_METHODS),
-        allow_headers=["*"],
-        allow_credentials=settings.cors_credentials,
-    )
+def _surrounded(app: FunctionApp, settings: LocalSettings, viewer: Path | None) -> ASGIApp:
+    """The app with what stands around it on this machine: the viewer's pages, and CORS as the settings have it."""
+    served = WithPort(Pages(app, viewer, {"app-config.js": CONFIGURATION}) if viewer else app)
+    return Cors(served, settings.cors, credentials=settings.cors_credentials) if settings.cors else served
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +29,13 @@ class RunningHost:
 
 
 @contextlib.contextmanager
-def running_host(environment: Mapping[str, str], log: Path, app: Path = ROOT) -> Iterator[RunningHost]:
+def running_host(
+    environment: Mapping[str, str], log: Path, app: Path = ROOT, arguments: Sequence[str | Path] = ()
+) -> Iterator[RunningHost]:
     """A host for `app` on a free port, for the length of the block; its standard error goes to `log`."""
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.host", "--port", "0", "--app", str(app)],
+            [sys.executable, "-m", "local.host", "--port", "0", "--app", str(app), *map(str, arguments)],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,

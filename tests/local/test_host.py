@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import socket
 import subprocess
 import sys
@@ -82,6 +81,19 @@ def test_the_app_runs_in_its_folder_with_its_settings(client: httpx.Client) -> N
     assert (found["folder"], found["setting"]) == (str(TOY_APP), "set")
 
 
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+def test_a_host_header_of_this_machine_without_its_port_is_completed(
+    host: RunningHost, client: httpx.Client, name: str
+) -> None:
+    found = client.get("/state", headers={"Host": name}).json()
+    assert found["host"] == f"{name}:{host.port}"
+
+
+@pytest.mark.parametrize("name", ["localhost:1234", "example.org", "127.0.0.1:80"])
+def test_any_other_host_header_is_left_as_it_is(client: httpx.Client, name: str) -> None:
+    assert client.get("/state", headers={"Host": name}).json()["host"] == name
+
+
 def test_localhost_answers_over_every_loopback_address(host: RunningHost) -> None:
     addresses = ["127.0.0.1"]
     try:
@@ -93,6 +105,17 @@ def test_localhost_answers_over_every_loopback_address(host: RunningHost) -> Non
     for address in addresses:
         answer = httpx.get(f"http://{address}:{host.port}/items/7", trust_env=False)
         assert answer.status_code == 200
+
+
+def test_head_is_answered_by_a_function_that_declares_it_and_without_the_body(host: RunningHost) -> None:
+    with socket.create_connection(("127.0.0.1", host.port)) as connection:
+        head = b"HEAD /download?size=3000000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        connection.sendall(head + b"GET /items/7 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    first, second = received.split(b"HTTP/1.1 200")[1:]
+    assert b"content-length: 3000000\r\n" in first
+    assert first.endswith(b"\r\n\r\n")
+    assert second.endswith(b'{"function":"item","parameters":{"item":"7"}}')
 
 
 def test_an_exception_is_an_empty_500_and_one_log_entry_without_the_request(
@@ -147,20 +170,6 @@ def test_requests_are_answered_side_by_side(host: RunningHost) -> None:
             return time.monotonic() - started
 
     assert asyncio.run(all_at_once()) < 3
-
-
-def test_browsers_may_call_from_the_origins_in_the_settings(tmp_path: Path) -> None:
-    for name in ("function_app.py", "host.json"):
-        (tmp_path / name).write_bytes((TOY_APP / name).read_bytes())
-    (tmp_path / "local.settings.json").write_text(json.dumps({"Host": {"CORS": "http://localhost:3000"}}))
-    with running_host({"TOY_SCHEDULE": NEVER}, tmp_path / "log", tmp_path) as host:
-        preflight = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "DELETE"}
-        answer = httpx.options(f"{host.url}/items/7", headers=preflight, trust_env=False)
-        assert answer.status_code == 200
-        assert "DELETE" in answer.headers["access-control-allow-methods"]
-        for origin, allowed in (("http://localhost:3000", "http://localhost:3000"), ("http://elsewhere", None)):
-            answer = httpx.get(f"{host.url}/items/7", headers={"Origin": origin}, trust_env=False)
-            assert answer.headers.get("access-control-allow-origin") == allowed
 
 
 def test_timers_run_on_schedule_and_never_twice_at_once(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def started(command: list[str], folder: Path, **options: bool) -> Iterator[Copy]
     copy = Copy(process, output, variables)
     try:
         deadline = time.monotonic() + START
-        while "Try it:" not in output.read_text():
+        while "Press Ctrl-C to stop." not in output.read_text():
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()
             time.sleep(0.05)

@@ -57,7 +57,7 @@ async def upload(req: Request) -> Response:
     return JSONResponse({"received": received})
 
 
-@app.route(route="download", methods=["GET"])
+@app.route(route="download", methods=["GET", "HEAD"])
 async def download(req: Request) -> Response:
     async def body() -> AsyncIterator[bytes]:
         left = int(req.query_params["size"])
@@ -70,7 +70,8 @@ async def download(req: Request) -> Response:
             events.append("download: cancelled")
             raise
 
-    return StreamingResponse(body(), media_type="application/octet-stream")
+    headers = {"Content-Length": req.query_params["size"], "ETag": '"toy"', "X-Total-Count": "1"}
+    return StreamingResponse(body(), headers=headers, media_type="application/octet-stream")
 
 
 @app.route(route="slow", methods=["GET"])
@@ -100,6 +101,7 @@ async def state(req: Request) -> Response:
             "peak": peak,
             "folder": str(Path.cwd()),
             "setting": os.environ.get("TOY_SETTING"),
+            "host": req.headers["host"],
         }
     )
 
