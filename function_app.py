@@ -14,6 +14,8 @@ STUDY = STUDIES + "/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
 
+READ = ["GET", "HEAD"]
+
 
 # Store (PS3.18 §10.5)
 
@@ -31,76 +33,160 @@ async def store_instances_in_study(req: Request) -> Response:
 # Retrieve (PS3.18 §10.4)
 
 
-@app.route(route=STUDY, methods=["GET"])
+@app.route(route=STUDY, methods=READ)
 async def retrieve_study(req: Request) -> Response:
     return await dicom.retrieve.instances(req)
 
 
-@app.route(route=STUDY + "/metadata", methods=["GET"])
-async def retrieve_study_metadata(req: Request) -> Response:
-    return await dicom.retrieve.metadata(req)
-
-
-@app.route(route=SERIES, methods=["GET"])
+@app.route(route=SERIES, methods=READ)
 async def retrieve_series(req: Request) -> Response:
     return await dicom.retrieve.instances(req)
 
 
-@app.route(route=SERIES + "/metadata", methods=["GET"])
+@app.route(route=INSTANCE, methods=READ)
+async def retrieve_instance(req: Request) -> Response:
+    return await dicom.retrieve.instances(req)
+
+
+@app.route(route=INSTANCE + "/frames/{frames}", methods=READ)
+async def retrieve_frames(req: Request) -> Response:
+    return await dicom.retrieve.frames(req)
+
+
+# Metadata (PS3.18 §10.4.1.1.2)
+
+
+@app.route(route=STUDY + "/metadata", methods=READ)
+async def retrieve_study_metadata(req: Request) -> Response:
+    return await dicom.retrieve.metadata(req)
+
+
+@app.route(route=SERIES + "/metadata", methods=READ)
 async def retrieve_series_metadata(req: Request) -> Response:
     return await dicom.retrieve.metadata(req)
 
 
-@app.route(route="{version}/{study}/series/{series}/metadata", methods=["GET"])
+@app.route(route="{version}/{study}/series/{series}/metadata", methods=READ)
 async def retrieve_series_metadata_as_in_the_tutorial(req: Request) -> Response:
     # The tutorial's request has lost a slash: GET /v2/studies1.2.3/series/1.2.3.4/metadata.
     return await dicom.retrieve.metadata_of_misspelt_series(req)
 
 
-@app.route(route=INSTANCE, methods=["GET"])
-async def retrieve_instance(req: Request) -> Response:
-    return await dicom.retrieve.instances(req)
-
-
-@app.route(route=INSTANCE + "/metadata", methods=["GET"])
+@app.route(route=INSTANCE + "/metadata", methods=READ)
 async def retrieve_instance_metadata(req: Request) -> Response:
     return await dicom.retrieve.metadata(req)
 
 
-@app.route(route=INSTANCE + "/frames/{frames}", methods=["GET"])
-async def retrieve_frames(req: Request) -> Response:
-    return await dicom.retrieve.frames(req)
+# Bulk data and pixel data (PS3.18 §10.4.1.1.5, §10.4.1.1.6)
+
+
+@app.route(route=STUDY + "/bulkdata", methods=READ)
+async def retrieve_study_bulkdata(req: Request) -> Response:
+    return await dicom.bulkdata.all_values(req)
+
+
+@app.route(route=SERIES + "/bulkdata", methods=READ)
+async def retrieve_series_bulkdata(req: Request) -> Response:
+    return await dicom.bulkdata.all_values(req)
+
+
+@app.route(route=INSTANCE + "/bulkdata", methods=READ)
+async def retrieve_instance_bulkdata(req: Request) -> Response:
+    return await dicom.bulkdata.all_values(req)
+
+
+@app.route(route=INSTANCE + "/bulkdata/{attribute}", methods=READ)
+async def retrieve_bulk_value(req: Request) -> Response:
+    return await dicom.bulkdata.value(req)
+
+
+@app.route(route=STUDY + "/pixeldata", methods=READ)
+async def retrieve_study_pixel_data(req: Request) -> Response:
+    return await dicom.bulkdata.pixel_data(req)
+
+
+@app.route(route=SERIES + "/pixeldata", methods=READ)
+async def retrieve_series_pixel_data(req: Request) -> Response:
+    return await dicom.bulkdata.pixel_data(req)
+
+
+@app.route(route=INSTANCE + "/pixeldata", methods=READ)
+async def retrieve_instance_pixel_data(req: Request) -> Response:
+    return await dicom.bulkdata.pixel_data(req)
+
+
+# Rendered images and thumbnails (PS3.18 §10.4.1.1.3, §10.4.1.1.4)
+
+
+@app.route(route=STUDY + "/rendered", methods=READ)
+async def render_study(req: Request) -> Response:
+    return await dicom.rendered.rendered(req)
+
+
+@app.route(route=SERIES + "/rendered", methods=READ)
+async def render_series(req: Request) -> Response:
+    return await dicom.rendered.rendered(req)
+
+
+@app.route(route=INSTANCE + "/rendered", methods=READ)
+async def render_instance(req: Request) -> Response:
+    return await dicom.rendered.rendered(req)
+
+
+@app.route(route=INSTANCE + "/frames/{frames}/rendered", methods=READ)
+async def render_frames(req: Request) -> Response:
+    return await dicom.rendered.rendered(req)
+
+
+@app.route(route=STUDY + "/thumbnail", methods=READ)
+async def retrieve_study_thumbnail(req: Request) -> Response:
+    return await dicom.rendered.thumbnail(req)
+
+
+@app.route(route=SERIES + "/thumbnail", methods=READ)
+async def retrieve_series_thumbnail(req: Request) -> Response:
+    return await dicom.rendered.thumbnail(req)
+
+
+@app.route(route=INSTANCE + "/thumbnail", methods=READ)
+async def retrieve_instance_thumbnail(req: Request) -> Response:
+    return await dicom.rendered.thumbnail(req)
+
+
+@app.route(route=INSTANCE + "/frames/{frames}/thumbnail", methods=READ)
+async def retrieve_frame_thumbnail(req: Request) -> Response:
+    return await dicom.rendered.thumbnail(req)
 
 
 # Search (PS3.18 §10.6)
 
 
-@app.route(route=STUDIES, methods=["GET"])
+@app.route(route=STUDIES, methods=READ)
 async def search_studies(req: Request) -> Response:
     return await dicom.search.search(req, query.STUDIES)
 
 
-@app.route(route="{version}/series", methods=["GET"])
+@app.route(route="{version}/series", methods=READ)
 async def search_series(req: Request) -> Response:
     return await dicom.search.search(req, query.ALL_SERIES)
 
 
-@app.route(route="{version}/instances", methods=["GET"])
+@app.route(route="{version}/instances", methods=READ)
 async def search_instances(req: Request) -> Response:
     return await dicom.search.search(req, query.ALL_INSTANCES)
 
 
-@app.route(route=STUDY + "/series", methods=["GET"])
+@app.route(route=STUDY + "/series", methods=READ)
 async def search_series_of_study(req: Request) -> Response:
     return await dicom.search.search(req, query.STUDY_SERIES)
 
 
-@app.route(route=STUDY + "/instances", methods=["GET"])
+@app.route(route=STUDY + "/instances", methods=READ)
 async def search_instances_of_study(req: Request) -> Response:
     return await dicom.search.search(req, query.STUDY_INSTANCES)
 
 
-@app.route(route=SERIES + "/instances", methods=["GET"])
+@app.route(route=SERIES + "/instances", methods=READ)
 async def search_instances_of_series(req: Request) -> Response:
     return await dicom.search.search(req, query.SERIES_INSTANCES)
 
@@ -123,10 +209,29 @@ async def delete_instance(req: Request) -> Response:
     return await dicom.delete.delete(req)
 
 
+# Descriptions of the service: capabilities (PS3.18 §8.9) and OpenAPI
+
+
+@app.route(route=r"{version:regex(^v\d)}", methods=[*READ, "OPTIONS"])
+async def retrieve_capabilities(req: Request) -> Response:
+    # The constraint leaves other one-segment paths to whoever serves pages beside the service.
+    return await dicom.description.capabilities(req)
+
+
+@app.route(route="{version}/api.yaml", methods=READ)
+async def describe_as_yaml(req: Request) -> Response:
+    return await dicom.description.openapi_yaml(req)
+
+
+@app.route(route="{version}/api.json", methods=READ)
+async def describe_as_json(req: Request) -> Response:
+    return await dicom.description.openapi_json(req)
+
+
 # Operations
 
 
-@app.route(route="health/check", methods=["GET"])
+@app.route(route="health/check", methods=READ)
 async def check_health(req: Request) -> Response:
     return await dicom.health.check(req)
 

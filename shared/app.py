@@ -17,21 +17,29 @@ from azure.storage.blob.aio import BlobServiceClient
 from shared.config import Settings, settings_from
 from shared.errors import SettingError
 from shared.model import DEFAULT_PARTITION
+from shared.services.bulkdata import BulkdataService
 from shared.services.delete import DeleteService
 from shared.services.health import HealthService
-from shared.services.retrieve import RetrieveLimits, RetrieveService
+from shared.services.pixels import PixelReader
+from shared.services.rendering import RenderingService
+from shared.services.retrieve import RetrieveService
 from shared.services.search import SearchService
 from shared.services.store import StoreLimits, StoreService
 from shared.services.sweep import SweepService
+from shared.services.transcoding import Transcoder
 from shared.storage import keys
 from shared.storage.archive import Archive
 from shared.storage.blobs import BLOCK, PIECE, BlobStore
 from shared.storage.commit import Committer
 from shared.storage.index import Index
+from shared.storage.notes import Notes
 from shared.storage.plan import Moment
 from shared.storage.table import IndexTable
+from shared.web.bulkdata import BulkdataHandlers
 from shared.web.delete import DeleteHandlers
+from shared.web.description import DescriptionHandlers
 from shared.web.health import HealthHandlers
+from shared.web.rendered import RenderedHandlers
 from shared.web.retrieve import RetrieveHandlers
 from shared.web.search import SearchHandlers
 from shared.web.store import StoreHandlers
@@ -45,8 +53,11 @@ class Application:
 
     store: StoreHandlers
     retrieve: RetrieveHandlers
+    bulkdata: BulkdataHandlers
+    rendered: RenderedHandlers
     search: SearchHandlers
     delete: DeleteHandlers
+    description: DescriptionHandlers
     health: HealthHandlers
     sweep: SweepService
 
@@ -67,10 +78,14 @@ def wire(settings: Settings | None = None) -> Application:
         index=index,
         table=table,
         committer=Committer(table, index.partition_of, clock.moment, random.random),
+        notes=Notes(table, index),
         search_scan_rows=settings.search_scan_rows,
     )
     # Parsing and decoding hold the interpreter: more threads than processors would only take memory.
     parsing = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1), thread_name_prefix="parsing")
+    pixels = PixelReader(archive, settings.max_transcode_bytes, parsing)
+    retrieve = RetrieveService(pixels, Transcoder(pixels))
+    window = settings.download_window
     delete = DeleteService(archive, clock.moment)
     return Application(
         store=StoreHandlers(
@@ -81,12 +96,12 @@ def wire(settings: Settings | None = None) -> Application:
                 parsing,
             )
         ),
-        retrieve=RetrieveHandlers(
-            RetrieveService(archive, RetrieveLimits(settings.download_window, settings.max_transcode_bytes), parsing),
-            _new_boundary,
-        ),
+        retrieve=RetrieveHandlers(retrieve, _new_boundary, window),
+        bulkdata=BulkdataHandlers(BulkdataService(retrieve, pixels), retrieve, _new_boundary, window),
+        rendered=RenderedHandlers(RenderingService(retrieve, pixels)),
         search=SearchHandlers(SearchService(archive, parsing)),
         delete=DeleteHandlers(delete),
+        description=DescriptionHandlers(),
         health=HealthHandlers(HealthService(archive)),
         sweep=SweepService(archive, delete, clock.moment, orphan_age=settings.orphan_age_seconds * _MICROSECONDS),
     )

@@ -62,6 +62,16 @@ class Urls:
         self._base: BaseUrl = base_url(headers, request.url.scheme)
         self._version: str = request.path_params["version"]
 
+    @property
+    def root(self) -> str:
+        """The URL that the version is appended to, without a slash at its end."""
+        return str(self._base)
+
+    @property
+    def host(self) -> str:
+        """The host, with its port if it has one, as the client sees it."""
+        return self._base.host
+
     def of(self, scope: Scope) -> str:
         """The retrieve URL of a study, series or instance."""
         if scope.series is None:
