@@ -44,8 +44,8 @@ def negotiate_rendered(accept: Sequence[MediaRange]) -> str:
     raise NotAcceptable(f"nothing in Accept is offered for a rendered image; on offer: {', '.join(RENDERED_MEDIA)}")
 
 
-def parse_rendering(parameters: Iterable[tuple[str, str]], media: str, *, thumbnail: bool) -> Rendering:
-    """What the query parameters ask for. Raises BadRequest where one of them makes no sense."""
+def parse_rendering(parameters: Iterable[tuple[str, str]], *, thumbnail: bool) -> Rendering:
+    """What the query parameters ask for, as JPEG. Raises BadRequest where one of them makes no sense."""
     given: dict[str, str] = {}
     for name, value in parameters:
         if name in ("quality", "viewport", "window"):
@@ -54,7 +54,7 @@ def parse_rendering(parameters: Iterable[tuple[str, str]], media: str, *, thumbn
             given[name] = value.strip()
     viewport = Viewport(THUMBNAIL_SIDE, THUMBNAIL_SIDE) if thumbnail else None
     return Rendering(
-        media=media,
+        media=RENDERED_MEDIA[0],
         quality=_quality(given["quality"]) if "quality" in given else THUMBNAIL_QUALITY if thumbnail else 100,
         viewport=_viewport(given["viewport"]) if "viewport" in given else viewport,
         window=_window(given["window"]) if "window" in given else None,

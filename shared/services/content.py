@@ -6,6 +6,7 @@
     Swapped       words of a big endian value, turned round
     Produced      bytes made one after another (decoded, encoded); what comes before the place asked for is thrown away
     Held          bytes that are there
+    Slice         some bytes of another content
     Joined        several contents, one after another, the next ones being opened ahead
 
 `read` gives chunks of bounded size; nothing is read before the first of them is asked for.
@@ -21,9 +22,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
+from shared.dicom.byte_order import swapped
 from shared.dicom.deflated import MAX_FILE_META, RangeInflater, data_set_start
 from shared.dicom.frames import FragmentJoiner
-from shared.dicom.byte_order import swapped
 from shared.storage.blobs import BlobStore
 
 _ITEM_HEAD = 8
@@ -214,7 +215,7 @@ class Joined:
                     high = length if count is None else min(length, start + count - before)
                     before += length
                     if low < high:
-                        yield _Slice(content, low, high - low)
+                        yield Slice(content, low, high - low)
                 else:
                     yield content
 
@@ -226,8 +227,8 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class _Slice:
-    """Some bytes of a content."""
+class Slice:
+    """The `length` bytes of a content from `start`."""
 
     content: Content
     start: int

@@ -99,7 +99,7 @@ class PixelReader:
         return BlobRange(blobs, instance.version, offset, length)
 
     def frame_content(self, instance: StoredInstance, span: FrameSpan) -> Content:
-        """One frame as it is stored. Raises CannotTranscode when it must be shifted by bits and is too large for that."""
+        """One frame as it is stored. Raises CannotTranscode when its bits must be shifted and are too many to hold."""
         if span.fragments:
             if len(span.fragments) == 1:
                 return BlobRange(self.archive.blobs, instance.version, span.offset, span.length)

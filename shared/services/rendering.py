@@ -91,7 +91,7 @@ class RenderingService:
             candidates = [each.uid for each in sorted(await index.list_series(scope.study), key=_as_shown)]
         seen = False
         for series in candidates[:TRIED]:
-            first_page = await anext(index.list_instances(scope.study, series), [])
+            first_page: list[StoredInstance] = await anext(index.list_instances(scope.study, series), [])
             seen = seen or bool(first_page)
             for instance in _from_the_middle(first_page)[:TRIED]:
                 reread = await index.get_instance(instance.key, COLUMNS)

@@ -17,8 +17,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.dicom.bulk import ReferenceResolver
-from shared.dicom.frames import FrameTable
 from shared.dicom.codecs import EXPLICIT_LITTLE, SAME_FRAMES
+from shared.dicom.frames import FrameTable
 from shared.dicomweb.negotiation import Choice
 from shared.errors import CannotTranscode, NotFound
 from shared.model import InstanceKey, Level, Scope, StoredInstance
@@ -127,10 +127,8 @@ class RetrieveService:
 
     # Metadata
 
-    async def metadata(
-        self, scope: Scope, known_tag: Callable[[str], bool], url_of: Callable[[Scope], str]
-    ) -> Metadata | None:
-        """The metadata of every instance of a scope; None when the caller knows the current tag already.
+    async def metadata(self, scope: Scope, url_of: Callable[[Scope], str]) -> Metadata:
+        """The metadata of every instance of a scope; of a study or series nothing is read before the first chunk.
 
         `url_of` gives the URL of an instance, below which its bulk values are. Raises NotFound when there is no such
         study, series or instance.
@@ -138,8 +136,6 @@ class RetrieveService:
         index = self._archive.index
         if scope.series is not None and scope.instance is not None:
             instance = await self.instance(InstanceKey(scope.study, scope.series, scope.instance), ("metadata",))
-            if known_tag(instance.version):
-                return None
             return Metadata(instance.version, self._json_array(_one_page(instance), url_of))
         found = (
             await index.get_study(scope.study)
@@ -148,8 +144,6 @@ class RetrieveService:
         )
         if found is None:
             raise not_found(scope)
-        if known_tag(found.tag):
-            return None
         pages = index.list_instances(scope.study, scope.series, ("metadata",))
         return Metadata(found.tag, self._json_array(pages, url_of))
 

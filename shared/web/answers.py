@@ -39,10 +39,13 @@ def not_modified(request: Request, tag: str) -> Response | None:
     return None
 
 
-async def answer(request: Request, content: Content, content_type: str, tag: str | None = None) -> Response:
+async def answer(
+    request: Request, content: Content, content_type: str, tag: str | None = None, *, ranges: bool = True
+) -> Response:
     """One content as the body of an answer; `tag` names it, where it always is the same bytes.
 
-    Raises what reading its first bytes raises, and RangeNotSatisfiable.
+    `ranges`: whether a Range header is one of these bytes. Raises what reading its first bytes raises, and
+    RangeNotSatisfiable.
     """
     headers = {"Content-Type": content_type, "X-Content-Type-Options": "nosniff"}
     if tag is not None:
@@ -51,7 +54,7 @@ async def answer(request: Request, content: Content, content_type: str, tag: str
     status, start, count = 200, 0, None
     if length is not None:
         headers["Content-Length"] = str(length)
-        if tag is not None:
+        if tag is not None and ranges:
             headers["Accept-Ranges"] = "bytes"
             asked = requested_range(
                 request.headers.get("range"), request.headers.get("if-range"), headers["ETag"], length

@@ -1,5 +1,7 @@
 """The HTTP side of bulk values and pixel data (PS3.18 §10.4.1.1.5, §10.4.1.1.6)."""
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,10 +18,11 @@ from shared.dicomweb.negotiation import (
     candidates_among,
     choose,
 )
+from shared.dicomweb.ranges import requested_range
 from shared.errors import BadRequest
 from shared.model import InstanceKey
 from shared.services.bulkdata import BulkdataService, Found
-from shared.services.content import Content
+from shared.services.content import Content, Slice
 from shared.services.retrieve import Part, RetrieveService, scope_of
 from shared.web.answers import NewBoundary, answer, in_parts, multipart_answer, not_modified, tag_of
 from shared.web.problems import answering_problems
@@ -94,10 +97,25 @@ class BulkdataHandlers:
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
         if multipart:
-            content, content_type = in_parts([part], Urls(request), self._window, tag)
-            return await answer(request, content, content_type, tag)
+            return await self._answer_in_part(request, part, tag)
         syntax = f"; transfer-syntax={part.transfer_syntax}" if part.transfer_syntax else ""
         return await answer(request, part.content, f"{part.media}{syntax}", tag)
+
+    async def _answer_in_part(self, request: Request, part: Part, tag: str) -> Response:
+        """A value as the only part. A range is one of the value, as clients expect, not of the body around it."""
+        length = part.content.length
+        headers: dict[str, str] = {}
+        if length is not None:
+            asked = requested_range(request.headers.get("range"), request.headers.get("if-range"), f'"{tag}"', length)
+            if asked is not None:
+                headers["Content-Range"] = asked.content_range
+                part = replace(part, content=Slice(part.content, asked.start, asked.count))
+        content, content_type = in_parts([part], Urls(request), self._window, tag)
+        response = await answer(request, content, content_type, tag, ranges=False)
+        if headers:
+            response.status_code = 206
+            response.headers.update(headers)
+        return response
 
     @answering_problems
     async def all_values(self, request: Request) -> Response:

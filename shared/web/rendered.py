@@ -1,6 +1,7 @@
 """The HTTP side of rendered images and thumbnails (PS3.18 §10.4.1.1.3, §10.4.1.1.4)."""
 
 import hashlib
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,9 +36,9 @@ class RenderedHandlers:
         version_of(request)
         number = _frame_of(request)
         scope = named_scope_of(request)
-        rendering = parse_rendering(
-            request.query_params.multi_items(), negotiate_rendered(accept_of(request)), thumbnail=thumbnail
-        )
+        # Parameters are judged before Accept, as the original service does.
+        rendering = parse_rendering(request.query_params.multi_items(), thumbnail=thumbnail)
+        rendering = replace(rendering, media=negotiate_rendered(accept_of(request)))
         picture = await self._service.find(scope, number, middle=thumbnail)
         wanted = hashlib.sha256(f"{picture.number} {rendering}".encode()).hexdigest()[:16]
         tag = tag_of(picture.version, wanted)

@@ -24,7 +24,6 @@ from shared.web.answers import (
     NewBoundary,
     answer,
     in_parts,
-    is_known,
     multipart_answer,
     not_modified,
     tag_of,
@@ -110,12 +109,9 @@ class RetrieveHandlers:
         """GET the metadata of a study, series or instance, unless the client knows it already (RFC 9110 §13.1.2)."""
         version_of(request)
         media = negotiate_json(accept_of(request))
-        known = request.headers.getlist("if-none-match")
-        metadata = await self._service.metadata(
-            named_scope_of(request), lambda tag: is_known(tag, known), Urls(request).of
-        )
-        if metadata is None:
-            return Response(status_code=304)
+        metadata = await self._service.metadata(named_scope_of(request), Urls(request).of)
+        if (unchanged := not_modified(request, metadata.tag)) is not None:
+            return unchanged
         headers = {"ETag": f'"{metadata.tag}"', "Content-Type": media, "Cache-Control": CACHE_CONTROL}
         if request.method == "HEAD":
             return without_body(headers)

@@ -9,7 +9,7 @@ from shared.dicomweb.negotiation import negotiate_json
 from shared.dicomweb.query import SearchResource, parse_query
 from shared.services.search import SearchService
 from shared.web.problems import answering_problems
-from shared.web.resource import Urls, accept_of, refuse_markup, scope_of, version_of
+from shared.web.resource import Urls, accept_of, scope_of, version_of
 
 #: PS3.18 §8.3.4.4 has this text for results that were limited by the service.
 CUT_SHORT = '299 {host}: "There are additional results that can be requested"'
@@ -25,7 +25,6 @@ class SearchHandlers:
     async def search(self, request: Request, resource: SearchResource) -> Response:
         """GET the page of matches of a search resource."""
         version_of(request)
-        refuse_markup(request)
         media = negotiate_json(accept_of(request))
         scope = scope_of(request)
         parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "accept"]

@@ -46,6 +46,18 @@ def conditions_of(query: Query) -> dict[str, Test]:
         ("StudyInstanceUID", "1.2,x\\1.3", {"StudyInstanceUID": Exact(("1.2", "1.3"))}),
         ("ModalitiesInStudy", "MR,CT", {"ModalitiesInStudy": Exact(("mr", "ct"))}),
         ("ModalitiesInStudy", "C*", {"ModalitiesInStudy": Wildcard("c*")}),
+        ("StudyTime", "10", {"StudyTime": Range("100000000000", "105959999999")}),
+        ("StudyTime", "1015", {"StudyTime": Range("101500000000", "101559999999")}),
+        ("StudyTime", "101530", {"StudyTime": Range("101530000000", "101530999999")}),
+        ("StudyTime", "101530.5", {"StudyTime": Range("101530500000", "101530599999")}),
+        ("StudyTime", "101530.123456", {"StudyTime": Range("101530123456", "101530123456")}),
+        ("StudyTime", "10-1130", {"StudyTime": Range("100000000000", "113059999999")}),
+        ("StudyTime", "10-", {"StudyTime": Range("100000000000", None)}),
+        ("StudyTime", "-10", {"StudyTime": Range(None, "105959999999")}),
+        ("StudyID", "A*1", {"StudyID": Wildcard("a*1")}),
+        ("StudyTime", "*", {}),
+        ("TimezoneOffsetFromUTC", "+0100", {}),
+        ("PatientID", "X\0", {"PatientID": Exact(("x",))}),
         ("PatientID", "", {}),
         ("PatientID", "*", {}),
         ("PatientName", "**", {}),
@@ -104,7 +116,20 @@ DATE = (
         ([("PatientSex", "F")], NOT_QUERYABLE.format("PatientSex")),
         ([("00091001", "F")], NOT_QUERYABLE.format("00091001")),
         ([("patientid", "x")], "Invalid query: unknown query parameter 'patientid'."),
-        ([("RequestAttributesSequence.AccessionNumber", "x")], "Invalid query: unknown query parameter"),
+        (
+            [("RequestAttributesSequence.AccessionNumber", "x")],
+            "RequestAttributesSequence.AccessionNumber is not query",
+        ),
+        ([("RequestAttributesSequence.NoSuchKeyword", "x")], "Invalid query: unknown query parameter"),
+        ([("RequestAttributesSequence.", "x")], "Invalid query: unknown query parameter"),
+        ([("StudyTime", "noon")], "specified Time value 'noon' is invalid for attribute 'StudyTime'"),
+        ([("StudyTime", "2400")], "specified Time value"),
+        ([("StudyTime", "1")], "specified Time value"),
+        ([("StudyTime", "11-10")], "time range of attribute 'StudyTime' begins after it ends"),
+        ([("PatientName", 'a"b'), ("fuzzymatching", "true")], "holds a quotation mark"),
+        ([("TimezoneOffsetFromUTC", "Z"), ("StudyDate", "20200101")], "TimezoneOffsetFromUTC must be"),
+        ([("TimezoneOffsetFromUTC", "+1500")], "TimezoneOffsetFromUTC must be"),
+        ([("cursor", "x"), ("offset", "1")], "cursor and offset"),
         ([("PatientID", "a"), ("00100020", "b")], "attribute 'PatientID' is specified more than once."),
         ([("PatientID", "a"), ("PatientID", "a")], "attribute 'PatientID' is specified more than once."),
         ([("StudyDate", "NotAValidStudyDate")], DATE.format("NotAValidStudyDate")),
@@ -174,3 +199,87 @@ def test_whatever_comes_is_understood_or_a_bad_request(parameters: list[tuple[st
 def test_any_value_of_a_searchable_attribute_is_understood_or_a_bad_request(name: str, value: str) -> None:
     with contextlib.suppress(BadRequest):
         parse_query([(name, value), ("fuzzymatching", "true")], STUDIES)
+
+
+# Series and instances
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SeriesNumber", "0003", {"SeriesNumber": Exact(("3",))}),
+        ("SeriesNumber", "", {}),
+        ("00400275.00400009", "x", {"RequestAttributesSequence.ScheduledProcedureStepID": Exact(("x",))}),
+        (
+            "RequestAttributesSequence.RequestedProcedureID",
+            "R*",
+            {"RequestAttributesSequence.RequestedProcedureID": Wildcard("r*")},
+        ),
+        (
+            "PerformedProcedureStepStartTime",
+            "10-11",
+            {"PerformedProcedureStepStartTime": Range("1" + "0" * 11, "115959999999")},
+        ),
+        ("SOPClassUID", "1.2,1.3", {"SOPClassUID": Exact(("1.2", "1.3"))}),
+        ("InstanceNumber", "-1", {"InstanceNumber": Exact(("-1",))}),
+    ],
+)
+def test_conditions_on_series_and_instances(name: str, value: str, expected: dict[str, Test]) -> None:
+    query = parse_query([(name, value)], ALL_INSTANCES)
+    assert conditions_of(query) == expected
+    assert all(len(tag) == 8 for tag in query.asked)
+
+
+@pytest.mark.parametrize("value", ["one", "1.5", "1*", "9" * 20])
+def test_a_number_that_is_none(value: str) -> None:
+    with pytest.raises(BadRequest, match="Integer String value is invalid for attribute 'SeriesNumber'"):
+        parse_query([("SeriesNumber", value)], ALL_INSTANCES)
+
+
+MOMENT = "StudyDate+StudyTime"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        (
+            {"StudyDate": "20200101-20200103", "StudyTime": "10-12"},
+            {MOMENT: Range("20200101100000000000", "20200103125959999999"), "StudyDate": Range("20200101", "20200103")},
+        ),
+        (
+            {"StudyDate": "20200101-", "StudyTime": "10-"},
+            {MOMENT: Range("20200101100000000000", None), "StudyDate": Range("20200101", None)},
+        ),
+        # Ranges of different forms are two conditions.
+        (
+            {"StudyDate": "20200101-", "StudyTime": "10-12"},
+            {"StudyDate": Range("20200101", None), "StudyTime": Range("100000000000", "125959999999")},
+        ),
+        (
+            {"StudyDate": "20200101", "StudyTime": "10-12"},
+            {"StudyDate": Exact(("20200101",)), "StudyTime": Range("100000000000", "125959999999")},
+        ),
+        # In a zone a date is a day of that zone, and two of any other.
+        (
+            {"StudyDate": "20200101", "TimezoneOffsetFromUTC": "+0100"},
+            {MOMENT: Range("20200101000000000000", "20200101235959999999"), "StudyDate": Range("20191231", "20200102")},
+        ),
+        (
+            {"StudyDate": "20200101", "StudyTime": "10-12", "TimezoneOffsetFromUTC": "-0530"},
+            {MOMENT: Range("20200101100000000000", "20200101125959999999"), "StudyDate": Range("20191231", "20200102")},
+        ),
+        ({"PatientID": "x", "TimezoneOffsetFromUTC": "+0100"}, {"PatientID": Exact(("x",))}),
+    ],
+)
+def test_dates_and_times_together(parameters: dict[str, str], expected: dict[str, Test]) -> None:
+    assert conditions_of(parse_query(parameters.items(), STUDIES)) == expected
+
+
+def test_a_path_in_includefield_means_its_sequence() -> None:
+    query = parse_query([("includefield", "RequestAttributesSequence.ScheduledProcedureStepID")], STUDIES)
+    assert query.include == {"00400275"}
+
+
+def test_a_cursor_is_kept_as_it_is() -> None:
+    assert parse_query([("cursor", "abc")], STUDIES).cursor == "abc"
+    assert parse_query([], STUDIES).cursor is None

@@ -40,27 +40,27 @@ def test_other_media_types_are_not_acceptable(accept: str) -> None:
 
 
 def test_nothing_asked_is_the_whole_image_at_its_best() -> None:
-    rendering = parse_rendering([("unknown", "1"), ("annotation", "patient")], JPEG, thumbnail=False)
+    rendering = parse_rendering([("unknown", "1"), ("annotation", "patient")], thumbnail=False)
     assert (rendering.media, rendering.quality, rendering.viewport, rendering.window) == (JPEG, 100, None, None)
 
 
 def test_a_thumbnail_is_small_unless_asked_otherwise() -> None:
-    small = parse_rendering([], JPEG, thumbnail=True)
+    small = parse_rendering([], thumbnail=True)
     assert small.viewport is not None
     assert small.viewport.width == small.viewport.height <= 512
-    asked = parse_rendering([("viewport", "64,32"), ("quality", "7")], JPEG, thumbnail=True)
+    asked = parse_rendering([("viewport", "64,32"), ("quality", "7")], thumbnail=True)
     assert (asked.viewport, asked.quality) == (Viewport(64, 32), 7)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("1", 1), ("100", 100), (" 50 ", 50)])
 def test_quality(text: str, expected: int) -> None:
-    assert parse_rendering([("quality", text)], JPEG, thumbnail=False).quality == expected
+    assert parse_rendering([("quality", text)], thumbnail=False).quality == expected
 
 
 @pytest.mark.parametrize("text", ["0", "101", "-1", "1.5", "", "high", "1e2", "9" * 30, "٥"])
 def test_a_quality_that_is_none(text: str) -> None:
     with pytest.raises(BadRequest, match="between 1 and 100 inclusive"):
-        parse_rendering([("quality", text)], JPEG, thumbnail=False)
+        parse_rendering([("quality", text)], thumbnail=False)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_quality_that_is_none(text: str) -> None:
     ],
 )
 def test_viewport(text: str, expected: Viewport) -> None:
-    assert parse_rendering([("viewport", text)], PNG, thumbnail=False).viewport == expected
+    assert parse_rendering([("viewport", text)], thumbnail=False).viewport == expected
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_viewport(text: str, expected: Viewport) -> None:
 )
 def test_a_viewport_that_is_none(text: str) -> None:
     with pytest.raises(BadRequest, match="viewport"):
-        parse_rendering([("viewport", text)], PNG, thumbnail=False)
+        parse_rendering([("viewport", text)], thumbnail=False)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_viewport_that_is_none(text: str) -> None:
     ],
 )
 def test_window(text: str, expected: Window) -> None:
-    assert parse_rendering([("window", text)], PNG, thumbnail=False).window == expected
+    assert parse_rendering([("window", text)], thumbnail=False).window == expected
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_window(text: str, expected: Window) -> None:
 )
 def test_a_window_that_is_none(text: str) -> None:
     with pytest.raises(BadRequest, match="window"):
-        parse_rendering([("window", text)], PNG, thumbnail=False)
+        parse_rendering([("window", text)], thumbnail=False)
 
 
 @pytest.mark.parametrize("name", ["quality", "viewport", "window"])
 def test_a_parameter_twice_is_one_too_many(name: str) -> None:
     with pytest.raises(BadRequest, match="more than once"):
-        parse_rendering([(name, "1,2"), (name, "1,2")], PNG, thumbnail=False)
+        parse_rendering([(name, "1,2"), (name, "1,2")], thumbnail=False)

@@ -183,6 +183,16 @@ def test_a_range_of_an_instance(api: Api, rich: str, accept: str) -> None:
     assert (stale.status_code, stale.content) == (200, whole.content)
 
 
+def test_a_range_of_a_bulk_value_in_a_part_is_one_of_the_value(api: Api, rich: str) -> None:
+    headers = {"Accept": f'multipart/related; type="{OCTETS}"', "Range": "bytes=100-199"}
+    answer = api.http.get(f"/{rich}/bulkdata/54000100.2.54001010", headers=headers)
+    assert (answer.status_code, answer.headers["content-range"]) == (206, f"bytes 100-199/{len(WAVE)}")
+    assert [data for _, data in parts_of(answer)] == [WAVE[100:200]]
+    assert answer.headers["content-length"] == str(len(answer.content))
+    headers["Range"] = "bytes=100000-"
+    assert api.http.get(f"/{rich}/bulkdata/54000100.2.54001010", headers=headers).status_code == 416
+
+
 def test_a_range_of_a_multipart_body_of_frames(api: Api, rich: str) -> None:
     accept = f"multipart/related; type={OCTETS}; transfer-syntax=*"
     whole = api.get(f"{rich}/frames/1,3,2", accept)

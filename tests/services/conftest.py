@@ -105,8 +105,7 @@ class Services:
         return found
 
     async def metadata(self, scope: Scope) -> bytes:
-        found = await self.retrieve.metadata(scope, lambda _: False, url_of)
-        assert found is not None
+        found = await self.retrieve.metadata(scope, url_of)
         return b"".join([chunk async for chunk in found.chunks])
 
     async def find(self, resource: SearchResource, scope: Scope | None = None, **parameters: Any) -> SearchResults:

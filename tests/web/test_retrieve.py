@@ -15,11 +15,7 @@ class KnowsOneTag(RetrieveService):
     def __init__(self) -> None:
         pass
 
-    async def metadata(self, scope: object, known_tag: object, url_of: object) -> Metadata | None:
-        assert callable(known_tag)
-        if known_tag(TAG):
-            return None
-
+    async def metadata(self, scope: object, url_of: object) -> Metadata:
         async def chunks() -> object:
             yield b"[]"
 
@@ -34,7 +30,7 @@ def request(*if_none_match: str) -> Request:
             "method": "GET",
             "path": "/v2/studies/1.2/metadata",
             "query_string": b"",
-            "headers": [(b"accept", b"application/dicom+json"), *headers],
+            "headers": [(b"host", b"localhost"), (b"accept", b"application/dicom+json"), *headers],
             "path_params": {"version": "v2", "study": "1.2"},
         }
     )
