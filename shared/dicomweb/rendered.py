@@ -5,11 +5,11 @@
                extent of the region mirrors it, an empty one means all of it
     window     center,width[,function]: linear (what is meant when nothing is said), linear-exact or sigmoid
 
-Other parameters are ignored, as the original service does; so are `annotation` and `iccprofile`: nothing is burnt into
-images, and an image has the colours that are stored.
+Other parameters are ignored, as the original service does; so are `annotation` and `iccprofile`: nothing is burnt
+into images, and an image has the colours that are stored.
 
-Deviation: the original service takes one Accept value only, JPEG or PNG, and no wildcard; here any list is answered with
-the best of what is on offer.
+Deviation: the original service takes one Accept value only, JPEG or PNG, and no wildcard; here any list is answered
+with the best of what is on offer.
 """
 
 import math
