@@ -122,7 +122,8 @@ def decode_frame(frame: bytes, transfer_syntax: str, image: Image, max_bytes: in
         raise CannotTranscode(
             "floating point pixels, or four samples a pixel, cannot be compressed and are not decoded"
         )
-    decoded = image if transfer_syntax in NATIVE else replace(image, photometric_interpretation=_decoded_colour(image))
+    untouched = transfer_syntax in NATIVE or transfer_syntax == DEFLATED_FRAMES
+    decoded = image if untouched else replace(image, photometric_interpretation=_decoded_colour(image))
     if decoded.frame_bytes > max_bytes:
         raise CannotTranscode(f"the frame is larger than {max_bytes} bytes when it is decoded")
     try:
@@ -330,4 +331,4 @@ def _in_cells(samples: "NDArray[Any]", precision: int) -> "NDArray[Any]":
     import numpy
 
     size = next(size for size in (1, 2, 4, 8) if precision <= 8 * size)
-    return numpy.ascontiguousarray(samples, numpy.dtype(f"{samples.dtype.kind}{size}"))
+    return numpy.array(samples, f"{samples.dtype.kind}{size}", order="C")

@@ -15,9 +15,6 @@ _INFLATED_AT_ONCE = 1024 * 1024
 #: Bytes within which the file meta information must end.
 MAX_FILE_META = 1024 * 1024
 
-#: Deflated Explicit VR Little Endian, as the file meta information spells it.
-_DEFLATED_SYNTAX = b"1.2.840.10008.1.2.1.99"
-
 _LONG_VRS = frozenset({b"OB", b"UN", b"UT", b"OW", b"SQ", b"UR", b"UC"})
 
 
@@ -70,15 +67,3 @@ class RangeInflater:
                 yield piece
             if self._inflater.eof:
                 return
-
-
-def inflates_within(data: bytes, max_bytes: int) -> bool:
-    """Whether a PS3.10 file, if it is deflated, inflates to no more than `max_bytes`; True for one that is not.
-
-    Nothing of what is inflated is kept. Raises MalformedDicom for bytes that cannot be inflated.
-    """
-    start = data_set_start(data)
-    if _DEFLATED_SYNTAX not in data[132:start]:
-        return True
-    beyond = RangeInflater(max_bytes, 1)
-    return not any(beyond.feed(data[start:]))

@@ -6,6 +6,7 @@ Facts
 - Values are not interpreted: what is no number stays as it is. Words of big endian values are turned round (§7.3), and
   elements without a VR get the one of pydicom's dictionary.
 - An element whose VR has a 16-bit length and whose value is longer becomes UN (§6.2.2).
+- Each element is taken as it was read: a sequence of unknown VR is Implicit VR Little Endian within (§6.2.2).
 - Sequences that arrive with a defined length in Explicit VR Little Endian are copied; others are written with one.
 - Pixel data within an item (an icon) may be compressed like that of the data set; it is written uncompressed.
 - Group Length elements are left out: they are retired (§7.2), and would be wrong.
@@ -13,7 +14,6 @@ Facts
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, cast
 
 from pydicom import DataElement, Dataset
@@ -36,19 +36,11 @@ _WORDS: Final = (
 #: How a compressed pixel data element begins: the head with its undefined length.
 _COMPRESSED_HEADS: Final = tuple(b"\xe0\x7f\x10\x00" + vr + b"\0\0\xff\xff\xff\xff" for vr in (b"OB", b"OW"))
 
+#: What uncompresses the pixel data of an item; it may change what else the item says of them.
 type Decompress = Callable[[Dataset, bytes], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """How a data set is encoded, and what uncompresses the pixel data of an item: the item may be changed by it."""
-
-    little: bool
-    implicit: bool
-    decompress: Decompress
-
-
-def elements_of(ds: Dataset, source: Source, signed: bool = False) -> Iterator[tuple[int, bytes]]:
+def elements_of(ds: Dataset, decompress: Decompress, signed: bool = False) -> Iterator[tuple[int, bytes]]:
     """Tag and bytes of each element, in the order of tags; `signed` is what Pixel Representation says further out.
 
     Give it a data set that was just read: elements that pydicom has already converted are taken for sequences.
@@ -57,19 +49,21 @@ def elements_of(ds: Dataset, source: Source, signed: bool = False) -> Iterator[t
     if isinstance(own, RawDataElement) and own.value:
         signed = any(own.value)
     if PIXEL_DATA in ds:
-        _uncompress(ds, source)
+        _uncompress(ds, decompress)
     # All at once: when pydicom makes a value of one element it makes one of Pixel Representation too.
     for tag, found in [(tag, stored(ds, tag)) for tag in sorted(ds.keys()) if tag.element]:
         assert found is not None, "it is one of the keys"
         vr = found.VR or _vr_of(ds, tag, found.value, signed)
-        if vr == "SQ" and _must_be_parsed(found, source):
+        if vr == "SQ" and _must_be_parsed(found):
             found = ds[tag]
         if not isinstance(found, RawDataElement):
-            items = (b"".join(piece for _, piece in elements_of(item, source, signed)) for item in found.value or ())
+            items = (
+                b"".join(piece for _, piece in elements_of(item, decompress, signed)) for item in found.value or ()
+            )
             yield tag, element(tag, "SQ", b"".join(_item(content) for content in items))
             continue
         value = found.value or b""
-        if not source.little and vr in _WORDS:
+        if not found.is_little_endian and vr in _WORDS:
             value = value[: len(value) // _WORDS[vr] * _WORDS[vr]]
             value = swapped(value, _WORDS[vr])
         if found.length == _UNDEFINED:
@@ -104,18 +98,18 @@ def _item(content: bytes) -> bytes:
     return struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content
 
 
-def _must_be_parsed(found: object, source: Source) -> bool:
+def _must_be_parsed(found: object) -> bool:
     """Whether a sequence that is still bytes cannot be copied: other encoding, or compressed pixel data within."""
     if not isinstance(found, RawDataElement):
         return False
-    foreign = source.implicit or not source.little
+    foreign = found.is_implicit_VR or not found.is_little_endian
     return foreign or any(compressed in (found.value or b"") for compressed in _COMPRESSED_HEADS)
 
 
-def _uncompress(ds: Dataset, source: Source) -> None:
+def _uncompress(ds: Dataset, decompress: Decompress) -> None:
     found = stored(ds, PIXEL_DATA)
     if isinstance(found, RawDataElement) and found.length == _UNDEFINED and found.value:
-        value = source.decompress(ds, found.value)
+        value = decompress(ds, found.value)
         ds[PIXEL_DATA] = RawDataElement(BaseTag(PIXEL_DATA), "OB", len(value), value, 0, False, True)
 
 

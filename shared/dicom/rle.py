@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _HEADER: Final = struct.Struct("<16I")  # number of segments and the offsets of up to 15 (§G.5)
 _MAX_SEGMENTS: Final = 15
-#: Bytes that writers let a segment run over its end.
-_SLACK: Final = 256
+#: Bytes that writers let a segment run over its end; more of them are another image.
+_SLACK: Final = 2
 
 
 def rle_decode(frame: bytes, image: Image) -> bytes:
@@ -56,10 +56,10 @@ def rle_encode(samples: "NDArray[Any]") -> bytes:
     width = planes.dtype.itemsize
     segments: list[bytes] = []
     for sample in range(planes.shape[2]):
-        plane = numpy.ascontiguousarray(planes[..., sample])
-        cells = plane.view(numpy.uint8).reshape(*plane.shape, width)
+        plane = planes[..., sample]
+        cells = numpy.frombuffer(plane.tobytes(), numpy.uint8).reshape(*plane.shape, width)
         for byte in reversed(range(width)):
-            coded = bytes(imagecodecs.packbits_encode(numpy.ascontiguousarray(cells[..., byte]), axis=-1))
+            coded = bytes(imagecodecs.packbits_encode(cells[..., byte].copy(), axis=-1))
             segments.append(coded + b"\0" * (len(coded) % 2))
     return rle_frame(segments)
 

@@ -19,7 +19,7 @@ Leaves out reading and sending (services/transcoding.py), and codecs (codecs.py)
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, Final
@@ -34,14 +34,12 @@ from shared.dicom.bulk import PixelElement
 from shared.dicom.byte_order import swapped
 from shared.dicom.codecs import (
     DECODABLE,
-    DEFLATED,
     ENCODABLE,
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     NATIVE,
     RLE_LOSSLESS,
-    SAME_FRAMES,
     check_encodable,
     decode_frame,
     encode_frame,
@@ -49,25 +47,10 @@ from shared.dicom.codecs import (
     word_of,
 )
 from shared.dicom.deflated import data_set_start
-from shared.dicom.explicit import SEQUENCE_END, Source, element, elements_of, head, stored
+from shared.dicom.explicit import SEQUENCE_END, Decompress, element, elements_of, head, stored
 from shared.dicom.image import Frame, Image, image_of
 from shared.errors import CannotTranscode, MalformedDicom
 from shared.model import JsonDataSet
-
-__all__ = [
-    "DEFLATED",
-    "EXPLICIT_BIG",
-    "EXPLICIT_LITTLE",
-    "SAME_FRAMES",
-    "FilePlan",
-    "Joiner",
-    "can_transcode",
-    "image_of",
-    "needs_first",
-    "plan_file",
-    "swapped",
-    "why_not",
-]
 
 #: What the File Meta Information says wrote the file (PS3.10 §7.1); a UUID of this project's (PS3.5 Annex B.2).
 IMPLEMENTATION_CLASS: Final = "2.25.27082738907474306433591295040721320576"
@@ -217,15 +200,14 @@ def plan_file(
         raise CannotTranscode(reason)
     try:
         start = data_set_start(rest)
-        encoding = Source(source != EXPLICIT_BIG, source == IMPLICIT_LITTLE, _icon_decoder(source))
-        ds = read_dataset(BytesIO(rest[start:]), encoding.implicit, encoding.little)
+        ds = read_dataset(BytesIO(rest[start:]), source == IMPLICIT_LITTLE, source != EXPLICIT_BIG)
         if pixels is None:
             value = _Value(0, b"", 0, FilePlan(target, source))
         elif first is None:
             value = _copied(ds, source, target, pixels)
         else:
             value = _converted(ds, source, target, pixels, frames, first)
-        return _around(value, _file_meta(rest[132:start], target), elements_of(ds, encoding))
+        return _around(value, _file_meta(rest[132:start], target), elements_of(ds, _icon_decoder(source)))
     except CannotTranscode:
         raise
     except MalformedDicom as error:
@@ -310,7 +292,7 @@ def _file_meta(written: bytes, transfer_syntax: str) -> bytes:
     The preamble is not kept: where it made the file one of another format too, such as TIFF, that would no longer hold.
     """
     ds = read_dataset(BytesIO(written), False, True)
-    found = dict(elements_of(ds, Source(True, False, _icon_decoder(EXPLICIT_LITTLE))))
+    found = dict(elements_of(ds, _icon_decoder(EXPLICIT_LITTLE)))
     found[0x00020001] = element(0x00020001, "OB", b"\0\1")
     found[0x00020010] = element(0x00020010, "UI", transfer_syntax.encode("ascii"))
     found[0x00020012] = element(0x00020012, "UI", IMPLEMENTATION_CLASS.encode("ascii"))
@@ -319,7 +301,7 @@ def _file_meta(written: bytes, transfer_syntax: str) -> bytes:
     return element(0x00020000, "UL", struct.pack("<I", len(group))) + group
 
 
-def _icon_decoder(source: str) -> Callable[[Dataset, bytes], bytes]:
+def _icon_decoder(source: str) -> Decompress:
     """What uncompresses the pixel data of an item, an icon's (PS3.3 §C.7.6.1.1.6), and describes it anew."""
 
     def decompress(item: Dataset, value: bytes) -> bytes:

@@ -3,6 +3,8 @@
     PixelReader.open --index row--> InstancePixels --span--> Content, stored or decoded frames, the rest of the file
 
 What is held at a time is bounded by `limit` bytes: a stored frame, a decoded frame, the file without its pixel data.
+All frames being decoded or encoded, of all requests, are together no more than that, because codecs take several times
+the memory of what they decode.
 
 Left out: what becomes of them (transcoding.py, rendering.py, retrieve.py).
 """
@@ -10,12 +12,13 @@ Left out: what becomes of them (transcoding.py, rendering.py, retrieve.py).
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 from shared.dicom.bulk import BulkTable
-from shared.dicom.codecs import decode_frame
+from shared.dicom.codecs import EXPLICIT_BIG, decode_frame
 from shared.dicom.deflated import MAX_FILE_META, data_set_start
 from shared.dicom.frames import FrameSpan, FrameTable, extract_bits
 from shared.dicom.image import Frame, Image, image_of
@@ -60,6 +63,7 @@ class PixelReader:
         self.archive = archive
         self.limit = limit
         self.parsing = parsing
+        self._room = Room(limit)
 
     async def open(self, key: InstanceKey) -> InstancePixels | None:
         """The pixel data of an instance; None when there is no such instance.
@@ -114,20 +118,27 @@ class PixelReader:
 
         return Produced(shifted, (span.bit_length + 7) // 8)
 
-    async def stored_frame(self, pixels: InstancePixels, number: int) -> bytes:
-        """One frame, counted from 1, as it is stored. Raises CannotTranscode when it is too large to be held."""
+    async def with_frame[T](self, pixels: InstancePixels, number: int, work: Callable[[bytes], T]) -> T:
+        """What `work` makes of one frame, counted from 1, as it is stored; done in a thread, when there is room for it.
+
+        Raises CannotTranscode when the frame is too large to be held, and whatever `work` raises.
+        """
         span = pixels.table.locate(number)
-        self._check(span.length, "a frame")
-        return await whole(self.frame_content(pixels.instance, span))
+        if pixels.instance.transfer_syntax == EXPLICIT_BIG and span.length % 2 and not span.bit_length:
+            span = replace(span, length=span.length + 1)  # its last byte is in the word that ends behind it
+        size = max(span.length, pixels.image.frame_bytes)
+        self._check(size, "a frame")
+        async with self._room.taken(size):
+            stored = await whole(self.frame_content(pixels.instance, span))
+            return await asyncio.get_running_loop().run_in_executor(self.parsing, work, stored)
 
     async def decoded_frame(self, pixels: InstancePixels, number: int) -> Frame:
         """One frame, counted from 1, decoded. Raises CannotTranscode when that cannot be done."""
-        stored = await self.stored_frame(pixels, number)
+        return await self.with_frame(pixels, number, lambda stored: self.decode(pixels, stored))
 
-        def decode() -> Frame:
-            return decode_frame(stored, pixels.instance.transfer_syntax, pixels.image, self.limit, vr=pixels.pixel_vr)
-
-        return await asyncio.get_running_loop().run_in_executor(self.parsing, decode)
+    def decode(self, pixels: InstancePixels, stored: bytes) -> Frame:
+        """A stored frame, decoded; work for a thread. Raises CannotTranscode when that cannot be done."""
+        return decode_frame(stored, pixels.instance.transfer_syntax, pixels.image, self.limit, vr=pixels.pixel_vr)
 
     async def rest(self, instance: StoredInstance) -> bytes:
         """The file without its top-level pixel data element; inflated, and saying so, where it is deflated.
@@ -163,6 +174,32 @@ class PixelReader:
             raise CannotTranscode(
                 f"{what} of more than {self.limit} bytes is not transcoded; ask for transfer-syntax=*"
             )
+
+
+class Room:
+    """So many bytes, taken and given back. Whoever wants more than is left waits; more than all of it is taken alone."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._used = 0
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def taken(self, size: int) -> AsyncGenerator[None]:
+        """Take `size` bytes for the length of the block."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._used or self._used + size <= self._size)
+            self._used += size
+        try:
+            yield
+        finally:
+            # Not interrupted by whoever cancels the block: the room would be lost.
+            await asyncio.shield(self._give_back(size))
+
+    async def _give_back(self, size: int) -> None:
+        async with self._changed:
+            self._used -= size
+            self._changed.notify_all()
 
 
 def _unpacked(packed: bytes) -> JsonDataSet:

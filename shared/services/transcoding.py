@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from shared.dicom.bulk import PixelElement
-from shared.dicom.codecs import decode_frame, encode_frame
+from shared.dicom.codecs import encode_frame
 from shared.dicom.image import Frame
 from shared.dicom.transcode import FilePlan, needs_first, plan_file
 from shared.errors import CannotTranscode
@@ -21,16 +21,12 @@ from shared.model import StoredInstance
 from shared.services.content import Content, Held, Produced
 from shared.services.pixels import InstancePixels, PixelReader
 
-#: Frames that are decoded and encoded at a time, of all requests: each is held in memory some four times.
-TRANSCODED_AT_ONCE = 4
-
 
 class Transcoder:
     """Turns instances and frames of one archive into other transfer syntaxes."""
 
     def __init__(self, pixels: PixelReader) -> None:
         self._pixels = pixels
-        self._room = asyncio.Semaphore(TRANSCODED_AT_ONCE)
 
     async def instance(self, instance: StoredInstance, target: str) -> Content:
         """A whole file in a transfer syntax, for an instance whose row has been read with `pixels.COLUMNS`.
@@ -47,8 +43,7 @@ class Transcoder:
             if table is None:
                 raise CannotTranscode("the frames of the instance cannot be told apart; ask for transfer-syntax=*")
             opened = await self._pixels.pixels_of(instance)
-            async with self._room:
-                first = await self._pixels.decoded_frame(opened, 1)
+            first = await self._pixels.decoded_frame(opened, 1)
         count = opened.table.count if opened else 1
 
         def plan() -> FilePlan:
@@ -80,21 +75,15 @@ class Transcoder:
         yield joiner.finish()
 
     async def _converted(self, opened: InstancePixels, number: int, plan: FilePlan) -> bytes:
-        async with self._room:
-            stored = await self._pixels.stored_frame(opened, number)
-            return await self._in_thread(lambda: plan.convert(stored, self._pixels.limit))
+        return await self._pixels.with_frame(opened, number, lambda stored: plan.convert(stored, self._pixels.limit))
 
     async def frame(self, opened: InstancePixels, number: int, target: str) -> bytes:
         """One frame, counted from 1, in a transfer syntax. Raises CannotTranscode when it cannot be had."""
-        async with self._room:
-            stored = await self._pixels.stored_frame(opened, number)
 
-            def turn() -> bytes:
-                source = opened.instance.transfer_syntax
-                decoded = decode_frame(stored, source, opened.image, self._pixels.limit, vr=opened.pixel_vr)
-                return encode_frame(decoded, target, self._pixels.limit)
+        def turn(stored: bytes) -> bytes:
+            return encode_frame(self._pixels.decode(opened, stored), target, self._pixels.limit)
 
-            return await self._in_thread(turn)
+        return await self._pixels.with_frame(opened, number, turn)
 
     async def _in_thread[T](self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pixels.parsing, work)

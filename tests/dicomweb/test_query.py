@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.dicom.matching import Exact, Fuzzy, Range, Test, Wildcard
+from shared.dicomweb.paging import token_of
 from shared.dicomweb.query import (
     ALL_INSTANCES,
     ALL_SERIES,
@@ -19,6 +20,7 @@ from shared.dicomweb.query import (
     parse_query,
 )
 from shared.errors import BadRequest
+from shared.model import Position
 
 
 def conditions_of(query: Query) -> dict[str, Test]:
@@ -280,6 +282,7 @@ def test_a_path_in_includefield_means_its_sequence() -> None:
     assert query.include == {"00400275"}
 
 
-def test_a_cursor_is_kept_as_it_is() -> None:
-    assert parse_query([("cursor", "abc")], STUDIES).cursor == "abc"
-    assert parse_query([], STUDIES).cursor is None
+def test_a_cursor_says_after_what_the_page_begins() -> None:
+    position = Position("", (7, "1.2"))
+    assert parse_query([("Cursor", token_of(position))], STUDIES).after == position
+    assert parse_query([], STUDIES).after is None

@@ -1,5 +1,6 @@
 """Contents give the same bytes wherever reading begins and ends."""
 
+import asyncio
 import random
 from array import array
 from collections.abc import AsyncGenerator
@@ -22,6 +23,7 @@ from shared.services.content import (
     started,
     whole,
 )
+from shared.services.pixels import Room
 from shared.storage.blobs import PIECE
 from tests.builders import INSTANCE, SERIES, STUDY, instance
 from tests.services.conftest import Services
@@ -192,3 +194,28 @@ async def test_the_first_error_comes_before_anything_is_sent() -> None:
     chunks = await started(counted.content(b"a").read())
     assert counted.begun == 2
     assert [chunk async for chunk in chunks] == [b"a", b"a"]
+
+
+async def test_room_is_waited_for_and_given_back() -> None:
+    room = Room(10)
+    inside: list[int] = []
+    most = 0
+
+    async def work(size: int) -> None:
+        nonlocal most
+        async with room.taken(size):
+            inside.append(size)
+            most = max(most, sum(inside) if len(inside) > 1 else 0)
+            await asyncio.sleep(0.001)
+            inside.remove(size)
+
+    await asyncio.gather(*(work(size) for size in (4, 5, 6, 100, 1, 9, 10, 3)))
+    assert 0 < most <= 10
+    waiting = asyncio.create_task(work(10))
+    async with room.taken(5):
+        await asyncio.sleep(0.005)
+        assert not inside
+        waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await asyncio.wait_for(work(10), 5)

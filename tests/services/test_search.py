@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared.dicomweb.paging import token_of
 from shared.dicomweb.query import (
     ALL_INSTANCES,
     ALL_SERIES,
@@ -16,7 +17,7 @@ from shared.dicomweb.query import (
     SearchResource,
 )
 from shared.model import Level, Scope
-from tests.builders import INSTANCE, SERIES, STUDY, instance
+from tests.builders import CT_IMAGE, INSTANCE, SECONDARY_CAPTURE, SERIES, STUDY, instance
 from tests.services.conftest import Services
 
 UID_TAGS = {Level.STUDY: "0020000D", Level.SERIES: "0020000E", Level.INSTANCE: "00080018"}
@@ -177,3 +178,54 @@ async def test_nothing_stored_is_nothing_found(services: Services) -> None:
     for resource, scope, _ in RESOURCES:
         found = await services.find(resource, scope)
         assert (found.data_sets, found.cut) == ([], False)
+
+
+async def test_pages_by_cursor_are_the_whole_on_every_resource(services: Services) -> None:
+    await three_studies(services)
+    for resource, scope in (
+        (STUDIES, None),
+        (ALL_SERIES, None),
+        (ALL_INSTANCES, None),
+        (STUDY_SERIES, Scope("1.2.3")),
+        (STUDY_INSTANCES, Scope("1.2.3")),
+        (SERIES_INSTANCES, Scope("1.2.3", "1.2.3.1")),
+    ):
+        whole = await services.find(resource, scope)
+        assert (whole.last, whole.total) == (None, len(whole.data_sets))
+        page = await services.find(resource, scope, limit=1)
+        found = page.data_sets
+        while page.last is not None:
+            page = await services.find(resource, scope, limit=1, cursor=token_of(page.last))
+            assert len(page.data_sets) == 1
+            found = found + page.data_sets
+        assert found == whole.data_sets
+
+
+async def test_classes_that_a_series_remembers_for_searches_are_no_attribute_of_it(services: Services) -> None:
+    await services.put_well(instance(SOPClassUID=CT_IMAGE), instance(sop=f"{INSTANCE}.2"))
+    for sop_class, expected in ((CT_IMAGE, INSTANCE), (SECONDARY_CAPTURE, f"{INSTANCE}.2")):
+        found = await services.find(ALL_INSTANCES, SOPClassUID=sop_class)
+        assert values(found.data_sets, "00080018") == [expected]
+    for parameters in ({}, {"includefield": "all"}):
+        for resource, scope in ((ALL_SERIES, None), (STUDY_SERIES, Scope(STUDY))):
+            (found_series,) = (await services.find(resource, scope, **parameters)).data_sets
+            assert "00080016" not in found_series
+    (asked,) = (await services.find(ALL_SERIES, includefield="SOPClassUID")).data_sets
+    assert asked["00080016"]["Value"] == [SECONDARY_CAPTURE]
+
+
+async def test_bulk_data_that_are_named_come_as_references_that_lead_somewhere(services: Services) -> None:
+    await services.put_well(instance())
+    expected = {"vr": "OB", "BulkDataURI": f"url/{STUDY}/{SERIES}/{INSTANCE}/bulkdata/7FE00010"}
+    for resource, scope, _ in RESOURCES:
+        (found,) = (await services.find(resource, scope, includefield="PixelData")).data_sets
+        assert found["7FE00010"] == expected
+
+
+async def test_what_a_replaced_instance_was_is_found_no_more(services: Services) -> None:
+    await services.put_well(instance(InstanceNumber="0007"))
+    assert len((await services.find(ALL_INSTANCES, InstanceNumber="7")).data_sets) == 1
+    await services.put_well(instance(InstanceNumber="8", SOPClassUID=CT_IMAGE), replaces=True)
+    assert (await services.find(ALL_INSTANCES, InstanceNumber="7")).data_sets == []
+    assert (await services.find(ALL_INSTANCES, SOPClassUID=SECONDARY_CAPTURE)).data_sets == []
+    assert len((await services.find(ALL_INSTANCES, InstanceNumber="008", SOPClassUID=CT_IMAGE)).data_sets) == 1

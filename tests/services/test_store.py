@@ -142,13 +142,13 @@ async def test_a_duplicate_with_sidecars_leaves_none_of_its_blobs(services: Serv
 async def test_a_replacement_is_what_is_served_from_then_on(services: Services) -> None:
     old, new = instance(PatientID="A"), instance(PatientID="B", rows=9)
     await services.put_well(old)
-    tag = await services.retrieve.metadata(Scope(STUDY), lambda _: False, url_of)
+    tag = await services.retrieve.metadata(Scope(STUDY), url_of)
     (key,) = await services.put_well(new, replaces=True)
     assert await services.files(Scope(STUDY)) == [("1.2.840.10008.1.2.1", new)]
     assert await services.frames(key, 1) == [bytes(range(54))]
     (data_set,) = json.loads(await services.metadata(scope_of(key)))
     assert data_set["00100020"]["Value"] == ["B"]
-    later = await services.retrieve.metadata(Scope(STUDY), lambda _: False, url_of)
+    later = await services.retrieve.metadata(Scope(STUDY), url_of)
     assert tag is not None and later is not None and tag.tag != later.tag
     for each in (tag, later):
         await each.chunks.aclose()  # type: ignore[attr-defined]

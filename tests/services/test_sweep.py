@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
+from shared.dicomweb.negotiation import Resource
 from shared.errors import NotFound, Unavailable
 from shared.model import InstanceKey, Scope
 from shared.services.delete import UNFINISHED_AFTER
-from shared.services.retrieve import AS_STORED
 from shared.services.sweep import Swept
 from shared.storage import keys
-from shared.storage.rows import UnfinishedDelete
+from shared.storage.notes import UnfinishedDelete
+from shared.storage.text_writer import LEFT_AFTER
 from tests.builders import INSTANCE, SERIES, STUDY, instance
-from tests.services.conftest import DAY, Services, scope_of
+from tests.services.conftest import AS_STORED, DAY, Services, choosing, scope_of
 from tests.storage.instances import instance as row_only
 
 
@@ -52,7 +53,7 @@ async def test_a_delete_takes_what_it_names_and_what_that_leaves_empty(services:
     for scope in (scope_of(one), Scope(STUDY, SERIES), Scope(STUDY)):
         with pytest.raises(NotFound):
             await services.delete.delete(scope)
-    assert [row for row in await services.bench.rows() if row[0] != "g"] == []
+    assert {row[0] for row in await services.bench.rows()} == {"g", "v"}
 
 
 async def test_a_large_study_and_a_series_of_it_are_deleted_whole(services: Services) -> None:
@@ -60,8 +61,8 @@ async def test_a_large_study_and_a_series_of_it_are_deleted_whole(services: Serv
     await services.delete.delete(Scope(STUDY, f"{STUDY}.1"))
     assert await services.count(STUDY) == 100
     await services.delete.delete(Scope(STUDY))
-    assert [row for row in await services.bench.rows() if row[0] != "g"] == []
-    notes = [note async for _, _, note in services.archive.index.list_notes(2**51)]
+    assert {row[0] for row in await services.bench.rows()} == {"g", "v"}
+    notes = [note async for _, _, note in services.archive.notes.list_due(2**51)]
     assert not [note for note in notes if isinstance(note, UnfinishedDelete)]
 
 
@@ -104,7 +105,7 @@ async def test_a_delete_that_died_is_finished_by_the_sweep_but_not_before_its_ti
     assert await services.archive.index.get_instance(later.key) is not None
     services.clock.now += UNFINISHED_AFTER
     assert not [
-        note async for _, _, note in services.archive.index.list_notes(2**51) if isinstance(note, UnfinishedDelete)
+        note async for _, _, note in services.archive.notes.list_due(2**51) if isinstance(note, UnfinishedDelete)
     ]
 
 
@@ -118,6 +119,47 @@ async def test_a_delete_that_died_can_be_repeated(services: Services) -> None:
     assert await services.count(STUDY) == 0
     services.clock.now += 2 * UNFINISHED_AFTER
     assert (await services.sweep.sweep()).failed == 0
+
+
+# Text rows
+
+
+async def test_text_rows_that_were_left_are_written_by_the_sweep_but_not_before_their_time(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("shared.storage.commit.write_texts", lambda *_: asyncio.sleep(0))
+        await store_rows(services, 1)
+        await store_rows(services, 1, f"{STUDY}.7")
+    assert len(await services.bench.rows("x!backlog!")) == 2
+    assert (await services.sweep.sweep()).texts == 0
+    services.clock.now += LEFT_AFTER
+    assert await services.sweep.sweep() == Swept(texts=2)
+    assert await services.bench.rows("x!backlog!") == []
+    assert await services.bench.rows("x!00100020t!1!")
+    assert await services.sweep.sweep() == Swept()
+
+
+async def test_text_rows_that_cannot_be_written_are_tried_again_and_stop_no_others(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("shared.storage.commit.write_texts", lambda *_: asyncio.sleep(0))
+        await store_rows(services, 1)
+        await store_rows(services, 1, f"{STUDY}.7")
+    services.clock.now += LEFT_AFTER
+    commit, failed = services.bench.table.commit, []
+
+    async def failing_once(*arguments: Any) -> Any:
+        if not failed:
+            failed.append(arguments)
+            raise Unavailable("busy")
+        return await commit(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.bench.table, "commit", failing_once)
+        assert await services.sweep.sweep() == Swept(failed=1, texts=1)
+    assert await services.sweep.sweep() == Swept(texts=1)
 
 
 # Garbage
@@ -142,12 +184,13 @@ async def test_a_deleted_blob_stays_for_the_grace_time_and_then_goes(services: S
 async def test_a_download_that_has_begun_ends_well_though_its_instance_is_replaced(services: Services) -> None:
     old = instance(rows=1024, columns=1024, frames=12)
     await services.put_well(old)
-    parts = await services.retrieve.instances(Scope(STUDY), AS_STORED)
+    parts = await services.retrieve.instances(Scope(STUDY), choosing(Resource.STUDY, AS_STORED), certain=True)
     part = await anext(parts)
-    begun = await anext(part.chunks)
+    chunks = part.content.read()
+    begun = await anext(chunks)
     await services.put_well(instance(), replaces=True)
     await services.sweep.sweep()
-    rest = b"".join([chunk async for chunk in part.chunks])
+    rest = b"".join([chunk async for chunk in chunks])
     assert begun + rest == old
     await parts.aclose()
 
@@ -234,7 +277,7 @@ async def test_the_first_search_for_orphans_goes_on_where_it_was_interrupted(
     monkeypatch.setattr("shared.services.sweep.CHECKED_AT_ONCE", 2)
     left = [await orphan(services, f"{INSTANCE}.{number}") for number in range(7)]
     services.clock.now += DAY
-    add_note, added = services.archive.index.add_note, 0
+    add_note, added = services.archive.notes.add, 0
 
     async def interrupted(*arguments: Any) -> None:
         nonlocal added
@@ -243,10 +286,10 @@ async def test_the_first_search_for_orphans_goes_on_where_it_was_interrupted(
             raise Unavailable("the index answered 503")
         await add_note(*arguments)
 
-    monkeypatch.setattr(services.archive.index, "add_note", interrupted)
+    monkeypatch.setattr(services.archive.notes, "add", interrupted)
     with pytest.raises(Unavailable):
         await services.sweep.find_orphans()
-    assert await services.archive.index.orphans_checked() > 0
+    assert await services.archive.notes.orphans_checked() > 0
     assert (await services.sweep.find_orphans()).orphans < len(left)
     services.clock.now += services.clock.grace
     await services.sweep.sweep()
@@ -258,7 +301,7 @@ async def test_a_study_is_deleted_whole_by_a_process_whose_clock_is_behind(servi
     services.clock.now -= DAY
     await services.delete.delete(Scope(STUDY))
     assert await services.count(STUDY) == 0
-    assert {row[0] for row in await services.bench.rows()} == {"g"}
+    assert {row[0] for row in await services.bench.rows()} == {"g", "v"}
 
 
 async def test_every_orphan_is_found_once_over_many_runs(services: Services) -> None:
