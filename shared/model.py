@@ -40,6 +40,20 @@ class Scope:
         return Level.SERIES if self.instance is None else Level.INSTANCE
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a match stands in the order of an answer, whatever is stored or deleted before and behind it.
+
+    Each level down to the one searched for has when it was created, in microseconds since 1970, and its UID. `date` is
+    a key of eight digits where the answer is sorted by a date first, else empty.
+    """
+
+    date: str
+    study: tuple[int, str]
+    series: tuple[int, str] | None = None
+    instance: tuple[int, str] | None = None
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class InstanceKey:
     """The three UIDs that name one instance within a data partition."""
@@ -54,8 +68,9 @@ class NewInstance:
     """An instance whose bytes are in a blob and which waits for its commit.
 
     `length` is in bytes. `metadata` is the gzipped DICOM JSON of the data set, `frames` a packed frame table or None
-    where frames cannot be located, `bulk` a packed bulk table or None where there are no bulk values. `study_attributes` and `series_attributes` are what the study and series rows learn
-    from this instance.
+    where frames cannot be located, `bulk` a packed bulk table or None where there are no bulk values.
+    `study_attributes` and `series_attributes` are what the study and series rows learn from this instance, `number` is
+    its InstanceNumber as searches compare it, empty without one.
     """
 
     key: InstanceKey
@@ -68,6 +83,7 @@ class NewInstance:
     study_attributes: JsonDataSet
     series_attributes: JsonDataSet
     bulk: bytes | None = None
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,7 @@ class StoredInstance:
     frames_apart: bool = False
     bulk: bytes | None = None
     bulk_apart: bool = False
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,13 @@ Facts:
   by the whole value or by any one group.
 - Fuzzy matching: the words of a name, in order; a run of words starting at any word matches when it begins with the
   phrase asked for. `sto ha` does not find "Stone Hall", `stone ha` does.
+- Times compare as numbers of twelve digits, hours to microseconds; what a value does not say is 0. Integer strings
+  compare as the numbers they are.
 - Only the first value of a multi-valued attribute is indexed and compared; ModalitiesInStudy, which the index computes,
-  compares every value.
+  compares every value, and so does an attribute inside a sequence, with the first value of each item.
 """
 
+import datetime
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -22,14 +25,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from shared.dicom.attributes import MODALITIES_IN_STUDY, SearchAttribute
+from shared.dicom.attributes import MODALITIES_IN_STUDY, SOP_CLASS_UID, TIMEZONE_OFFSET_FROM_UTC, SearchAttribute
 from shared.model import JsonDataSet
+
+#: Items of a sequence whose values are indexed; bounds the search rows of a series with a hostile sequence.
+MAX_ITEMS = 6
 
 #: The combining marks of kana: they make another letter, not an accent.
 _VOICED = "\u3099\u309a"
 
-#: VRs whose values match by range (PS3.4 §C.2.2.2.5); of the indexed attributes only DA occurs.
-RANGE_VRS = frozenset({"DA"})
+#: What the index gathers from the series of a study and the instances of a series: every value counts.
+_GATHERED = frozenset({MODALITIES_IN_STUDY, SOP_CLASS_UID})
+
+#: VRs whose values match by range (PS3.4 §C.2.2.2.5); of the indexed attributes only these occur.
+RANGE_VRS = frozenset({"DA", "TM"})
+
+#: A time (PS3.5 §6.2): hours, and as much of minutes, seconds and a fraction as is known; with colons in old files.
+_TIME = re.compile(r"([01][0-9]|2[0-3])(?::?([0-5][0-9])(?::?([0-5][0-9]|60)(?:\.([0-9]{1,6}))?)?)?")
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +116,28 @@ def fold(vr: str, value: str) -> str:
         return fold_name(value)
     if vr == "UI":
         return value.strip(" \0")
+    if vr == "TM":
+        return fold_time(value, last=False) or ""
+    if vr == "IS":
+        return fold_number(value) or ""
     return fold_text(value)
+
+
+def fold_time(value: str, *, last: bool) -> str | None:
+    """A time as it is compared: the first moment it may mean, or the `last` one. None for a text that is no time."""
+    found = _TIME.fullmatch(value.strip(" \0"))
+    if found is None:
+        return None
+    hours, minutes, seconds, fraction = found.groups()
+    if last:
+        return f"{hours}{minutes or '59'}{seconds or '59'}{(fraction or '').ljust(6, '9')}"
+    return f"{hours}{minutes or '00'}{seconds or '00'}{(fraction or '').ljust(6, '0')}"
+
+
+def fold_number(value: str) -> str | None:
+    """An integer string as it is compared, without leading zeros. None for a text that is no integer."""
+    text = value.strip(" \0")
+    return str(int(text)) if _WHOLE_NUMBER.fullmatch(text) else None
 
 
 def words(name: str) -> str:
@@ -136,10 +170,58 @@ def _text(value: Any) -> str:
 
 
 def folded_values(data_set: JsonDataSet, attribute: SearchAttribute) -> tuple[str, ...]:
-    """The folded values the index keeps of one attribute: the first one, or all of the computed ModalitiesInStudy."""
-    values = values_of(data_set, attribute.tag)
-    kept: Sequence[str] = values if attribute.tag == MODALITIES_IN_STUDY else values[:1]
-    return tuple(folded for folded in (fold(attribute.vr, value) for value in kept) if folded)
+    """The folded values the index keeps of one attribute: the first one, or all of the computed ModalitiesInStudy.
+
+    Of an attribute inside a sequence the first value of each item, of at most `MAX_ITEMS` items. Of a moment, where
+    both its date and its time are known, the twenty digits of them.
+    """
+    if attribute.parts:
+        date, time, zone = (
+            (values_of(data_set, tag) or [""])[0] for tag in (*attribute.parts, TIMEZONE_OFFSET_FROM_UTC)
+        )
+        return moments_of(strip_padding(date), fold_time(time, last=False) or "", strip_padding(zone), attribute.zone)
+    *sequences, tag = attribute.path
+    items: list[JsonDataSet] = [data_set]
+    for sequence in sequences:
+        inner = [each for item in items for each in item.get(sequence, {}).get("Value", ()) if isinstance(each, dict)]
+        items = list(inner[:MAX_ITEMS])
+    values = [value for item in items for value in _kept(item, tag)]
+    return tuple(dict.fromkeys(folded for folded in (fold(attribute.vr, value) for value in values) if folded))
+
+
+def moments_of(date: str, time: str, zone: str, wanted_zone: int | None) -> tuple[str, ...]:
+    """The moment that a date, a folded time and a Timezone Offset From UTC tell, as twenty digits in another zone.
+
+    Without an offset of its own, or a zone that is wanted (minutes east of UTC), it is left as it is. None at all
+    where date or time are missing.
+    """
+    if not re.fullmatch(r"[0-9]{8}", date) or not time:
+        return ()
+    offset = offset_of(zone)
+    if offset is None or wanted_zone is None:
+        return (date + time,)
+    try:
+        # A leap second counts as the one before it.
+        seconds = "59" if time[4:6] == "60" else time[4:6]
+        moment = datetime.datetime.strptime(f"{date}{time[:4]}{seconds}{time[6:]}", "%Y%m%d%H%M%S%f")
+        moved = moment + datetime.timedelta(minutes=wanted_zone - offset)
+        return (f"{moved.year:04d}{moved:%m%d%H%M%S%f}",)
+    except (ValueError, OverflowError):
+        return ()
+
+
+def offset_of(text: str) -> int | None:
+    """Minutes east of UTC that `+hhmm` or `-hhmm` says (PS3.3 §C.12.1.1.1); None for what is no offset."""
+    found = re.fullmatch(r"([+-])(0[0-9]|1[0-4])([0-5][0-9])", text)
+    if found is None:
+        return None
+    minutes = int(found[2]) * 60 + int(found[3])
+    return minutes if found[1] == "+" else -minutes
+
+
+def _kept(data_set: JsonDataSet, tag: str) -> Sequence[str]:
+    values = values_of(data_set, tag)
+    return values if tag in _GATHERED else values[:1]
 
 
 def satisfies(test: Test, attribute: SearchAttribute, values: Iterable[str]) -> bool:

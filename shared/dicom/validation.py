@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shared.dicom.attributes import (
-    COMPUTED,
+    ORIGINALLY_INDEXED,
     PATIENT_ID,
     SEARCHABLE,
     SERIES_INSTANCE_UID,
@@ -49,8 +49,8 @@ def missing(data_set: JsonDataSet) -> list[str]:
     ]
 
 
-#: Attributes that version 1 checks, and their VRs: those that are indexed, but for what the index computes.
-INDEXED = {each.tag: each.vr for each in SEARCHABLE if each.tag not in COMPUTED} | {SOP_CLASS_UID: "UI"}
+#: Attributes that version 1 checks, and their VRs: those the original service indexes, and SOPClassUID.
+INDEXED = {each.tag: each.vr for each in SEARCHABLE if each.tag in ORIGINALLY_INDEXED} | {SOP_CLASS_UID: "UI"}
 
 
 def findings(data_set: JsonDataSet, tags: Iterable[str] = INDEXED, *, trailing_nuls_count: bool) -> list[Finding]:

@@ -213,8 +213,7 @@ class Walk:
         elif end is None:
             start = self.offset
             yield from self._nested_fragments(level)
-            value = BulkValue(_path(stack, tag), vr, start, self.offset - 8 - start, in_items=True)
-            self._leave_out(head, value)
+            self._leave_out(head, BulkValue(_path(stack, tag), vr, start, self.offset - 8 - start, in_items=True))
         elif not self._is_bulk(tag, vr, known, length, nested):
             yield from self._copy(head, length)
         else:

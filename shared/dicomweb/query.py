@@ -3,11 +3,16 @@
 Facts, where the original service and the standard leave a choice:
 - Attribute names are case-sensitive keywords or eight hex digits; `limit`, `offset`, `fuzzymatching` and `includefield`
   are read in any case.
-- Text matches with `*` and `?`, dates by range, UIDs and modalities by lists separated by commas or backslashes.
-  Deviation: the original service matches none of these but ranges. An empty value matches everything (universal
-  matching, PS3.4 §C.2.2.2.3); the original refuses it.
+- Text matches with `*` and `?`, dates and times by range, UIDs and modalities by lists separated by commas or
+  backslashes, attributes inside a sequence by paths. Deviation: the original service matches none of these but dates.
+  An empty value matches everything (universal matching, PS3.4 §C.2.2.2.3); the original refuses it.
+- A time that is not told to the microsecond means all it may be: `StudyTime=10` is the hour from 10 to 11.
+- Where a date and its time are both given as ranges of the same form, they are one interval, from the first date at the
+  first time to the last date at the last time (combined matching, PS3.4 §C.2.2.2.5).
+- TimezoneOffsetFromUTC says in which zone the dates and times of the query are. A study that says its own zone, and
+  its time, is compared as the moment it was; one that does not, as it stands. A time without a date is not moved.
 - Attributes that are not searchable on a resource are refused, as is every attribute that is not searchable at all.
-- includefield takes any attribute, of any level.
+- includefield takes any attribute, of any level; of a path, the whole sequence it begins with.
 
 Error texts repeat the names of parameters, cut short, and of values only dates, which clients test for.
 """
@@ -15,9 +20,15 @@ Error texts repeat the names of parameters, cut short, and of values only dates,
 import datetime
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from shared.dicom.attributes import SEARCHABLE_BY_TAG, SearchAttribute, tag_of
+from shared.dicom.attributes import (
+    MOMENTS,
+    SEARCHABLE_BY_TAG,
+    TIMEZONE_OFFSET_FROM_UTC,
+    SearchAttribute,
+    path_of,
+)
 from shared.dicom.matching import (
     RANGE_VRS,
     Exact,
@@ -28,11 +39,16 @@ from shared.dicom.matching import (
     Wildcard,
     fold,
     fold_name,
+    fold_number,
+    fold_time,
+    offset_of,
+    strip_padding,
     words,
 )
 from shared.dicom.validation import is_uid
+from shared.dicomweb.paging import position_of
 from shared.errors import BadRequest
-from shared.model import Level
+from shared.model import Level, Position
 
 #: Results of a page: at least one, at most, and when the query does not say.
 LEAST_LIMIT, GREATEST_LIMIT, DEFAULT_LIMIT = 1, 200, 100
@@ -73,7 +89,8 @@ class Query:
     """A query that has been understood.
 
     `asked` are the tags of attributes the query names as conditions; they are returned as well as `include`, tags that
-    includefield names. `include_all`: includefield=all.
+    includefield names. `include_all`: includefield=all. `after`: where an earlier page ended (paging.py), instead of
+    an offset.
     """
 
     resource: SearchResource
@@ -83,6 +100,7 @@ class Query:
     include_all: bool
     limit: int
     offset: int
+    after: Position | None = None
 
 
 def parse_query(parameters: Iterable[tuple[str, str]], resource: SearchResource) -> Query:
@@ -101,29 +119,38 @@ def parse_query(parameters: Iterable[tuple[str, str]], resource: SearchResource)
             raise BadRequest(f"Invalid query: attribute '{attribute.keyword}' is specified more than once.")
         conditions[attribute] = value
     fuzzy = _once(reserved, "fuzzymatching", _boolean, default=False)
+    asked = frozenset(attribute.path[0] for attribute in conditions)
+    zone = conditions.pop(_ZONE, None)
     tests = {attribute: _test(attribute, value, fuzzy=fuzzy) for attribute, value in conditions.items()}
+    if reserved["cursor"] and reserved["offset"]:
+        raise BadRequest("Invalid query: cursor and offset are specified together.")
     include, include_all = _include(reserved["includefield"])
     return Query(
         resource=resource,
-        predicates=tuple(Predicate(attribute, test) for attribute, test in tests.items() if test is not None),
-        asked=frozenset(attribute.tag for attribute in conditions),
+        predicates=_predicates({attribute: test for attribute, test in tests.items() if test is not None}, _zone(zone)),
+        asked=asked,
         include=include,
         include_all=include_all,
         limit=_once(reserved, "limit", _limit, default=DEFAULT_LIMIT),
         offset=_once(reserved, "offset", _offset, default=0),
+        after=_once(reserved, "cursor", lambda token: position_of(token, resource.level), default=None),
     )
 
 
-_RESERVED = ("limit", "offset", "fuzzymatching", "includefield")
+_RESERVED = ("limit", "offset", "fuzzymatching", "includefield", "cursor")
+#: Says how other conditions are meant, and is none itself.
+_ZONE = SearchAttribute(TIMEZONE_OFFSET_FROM_UTC, "TimezoneOffsetFromUTC", "SH", Level.STUDY, indexed=False)
 
 
 def _searchable(name: str, resource: SearchResource) -> SearchAttribute:
-    tag = tag_of(name)
+    tag = path_of(name)
     if tag is None:
         raise BadRequest(
             f"Invalid query: unknown query parameter '{_shown(name)}'. "
             "If the parameter is an attribute keyword, check the casing as they are case-sensitive."
         )
+    if tag == _ZONE.tag:
+        return _ZONE
     attribute = SEARCHABLE_BY_TAG.get(tag)
     if attribute is None or attribute.level not in resource.attributes_of:
         # The wording is the original service's; clients are known to test for it.
@@ -137,10 +164,14 @@ def _searchable(name: str, resource: SearchResource) -> SearchAttribute:
 
 def _test(attribute: SearchAttribute, value: str, *, fuzzy: bool) -> Test | None:
     """What a value asks of an attribute; None when it asks nothing (universal matching)."""
-    if not fold(attribute.vr, value).strip("*"):
+    if not strip_padding(value).strip(" *"):
         return None
     if attribute.vr in RANGE_VRS:
-        return _range(attribute, value.strip())
+        return _range(attribute, strip_padding(value).strip(" "))
+    if attribute.vr == "IS":
+        return Exact((_number(attribute, value),))
+    if not fold(attribute.vr, value).strip("*"):
+        return None
     if attribute.vr in ("UI", "CS"):
         values = [folded for each in re.split(r"[,\\]", value) if (folded := fold(attribute.vr, each))]
         if len(values) > MAX_LIST:
@@ -152,6 +183,8 @@ def _test(attribute: SearchAttribute, value: str, *, fuzzy: bool) -> Test | None
     if _is_pattern(value):
         return Wildcard(fold(attribute.vr, value))
     if fuzzy and attribute.vr == "PN":
+        if '"' in value:
+            raise BadRequest(f"Invalid query: attribute '{attribute.keyword}' holds a quotation mark.")
         phrase = words(fold_name(value))
         return Fuzzy(phrase) if phrase else None
     return Exact((fold(attribute.vr, value),))
@@ -162,31 +195,122 @@ def _is_pattern(value: str) -> bool:
 
 
 def _range(attribute: SearchAttribute, value: str) -> Test:
-    """A date or a range of dates (PS3.4 §C.2.2.2.5.1): `a`, `a-b`, `a-` or `-b`."""
-    if "-" not in value:
-        return Exact((_date(attribute, value),))
-    first, _, last = value.partition("-")
-    low = _date(attribute, first.strip()) if first.strip() else None
-    high = _date(attribute, last.strip()) if last.strip() else None
+    """A date, a time or a range of them (PS3.4 §C.2.2.2.5): `a`, `a-b`, `a-` or `-b`."""
+    first, dash, last = (piece.strip() for piece in value.partition("-"))
+    if not dash:
+        last = first
+    low = _end(attribute, first, last=False) if first else None
+    high = _end(attribute, last, last=True) if last else None
     if low is None and high is None:
         raise _no_date(attribute, value)
     if low is not None and high is not None and low > high:
-        raise BadRequest(f"Invalid query: date range of attribute '{attribute.keyword}' begins after it ends.")
+        what = "date" if attribute.vr == "DA" else "time"
+        raise BadRequest(f"Invalid query: {what} range of attribute '{attribute.keyword}' begins after it ends.")
+    if attribute.vr == "DA" and not dash and low is not None:
+        return Exact((low,))
     return Range(low, high)
 
 
-def _date(attribute: SearchAttribute, value: str) -> str:
+def _end(attribute: SearchAttribute, text: str, *, last: bool) -> str:
+    """One end of a range as it is compared. Raises BadRequest."""
+    if attribute.vr == "TM":
+        time = fold_time(text, last=last)
+        if time is None:
+            raise _no_date(attribute, text)
+        return time
     try:
-        if re.fullmatch(r"[0-9]{8}", value):
-            datetime.datetime.strptime(value, "%Y%m%d")
-            return value
+        if re.fullmatch(r"[0-9]{8}", text):
+            datetime.datetime.strptime(text, "%Y%m%d")
+            return text
     except ValueError:
         pass
-    raise _no_date(attribute, value)
+    raise _no_date(attribute, text)
+
+
+def _number(attribute: SearchAttribute, value: str) -> str:
+    number = fold_number(value)
+    if number is None:
+        raise BadRequest(
+            f"Invalid query: specified Integer String value is invalid for attribute '{attribute.keyword}'. "
+            "It must be a whole number."
+        )
+    return number
+
+
+def _zone(text: str | None) -> int | None:
+    """The zone a query is in, in minutes east of UTC; None when it does not say. Raises BadRequest."""
+    if text is None or not strip_padding(text):
+        return None
+    # In a query a plus is a space unless it is encoded, which is easily forgotten.
+    offset = offset_of(re.sub(r"^ (?=[0-9])", "+", text.rstrip(" \0")))
+    if offset is None:
+        raise BadRequest("Invalid query: TimezoneOffsetFromUTC must be +hhmm or -hhmm, from -1200 to +1400.")
+    return offset
+
+
+def _predicates(tests: dict[SearchAttribute, Test], zone: int | None) -> tuple[Predicate, ...]:
+    """The conditions that tests are, with dates and times joined where that is what they mean."""
+    predicates: list[Predicate] = []
+    joined: set[str] = set()
+    for attribute, test in tests.items():
+        moment = MOMENTS.get(attribute.tag)
+        if moment is None:
+            continue
+        time = next((each for other, each in tests.items() if other.tag == moment.parts[1]), None)
+        date = Range(test.values[0], test.values[0]) if isinstance(test, Exact) else test
+        combined = isinstance(test, Range) and isinstance(time, Range) and _same_form(test, time)
+        if not isinstance(date, Range) or not (combined or zone is not None):
+            continue
+        joined.add(attribute.tag)
+        if combined or (zone is not None and isinstance(time, Range) and date.low == date.high):
+            joined.add(moment.parts[1])
+        else:
+            time = None
+        predicates.append(
+            Predicate(replace(moment, zone=zone), _interval(date, time if isinstance(time, Range) else None))
+        )
+        predicates.append(Predicate(attribute, date if zone is None else _widened(date)))
+    return (
+        *(Predicate(attribute, test) for attribute, test in tests.items() if attribute.tag not in joined),
+        *predicates,
+    )
+
+
+def _same_form(one: Range, other: Range) -> bool:
+    return (one.low is None) == (other.low is None) and (one.high is None) == (other.high is None)
+
+
+def _interval(date: Range, time: Range | None) -> Range:
+    """From the first date at the first time to the last date at the last time."""
+    first, last = (time.low, time.high) if time else (None, None)
+    return Range(
+        None if date.low is None else date.low + (first or "0" * 12),
+        None if date.high is None else date.high + (last or "235959999999"),
+    )
+
+
+def _widened(date: Range) -> Range:
+    """A range of dates with a day more at both ends: what a date may be in another zone."""
+
+    def moved(text: str | None, days: int) -> str | None:
+        if text is None:
+            return None
+        try:
+            day = datetime.datetime.strptime(text, "%Y%m%d") + datetime.timedelta(days=days)
+        except OverflowError:
+            return text
+        return f"{day.year:04d}{day:%m%d}"
+
+    return Range(moved(date.low, -1), moved(date.high, 1))
 
 
 def _no_date(attribute: SearchAttribute, value: str) -> BadRequest:
-    # The wording is the original service's; clients are known to test for it.
+    # The wording for dates is the original service's; clients are known to test for it.
+    if attribute.vr == "TM":
+        return BadRequest(
+            f"Invalid query: specified Time value '{_shown(value)}' is invalid for attribute '{attribute.keyword}'. "
+            "Time should be valid and formatted as HH, HHmm, HHmmss or HHmmss.FFFFFF."
+        )
     return BadRequest(
         f"Invalid query: specified Date value '{_shown(value)}' is invalid for attribute '{attribute.keyword}'. "
         "Date should be valid and formatted as yyyyMMdd."
@@ -203,10 +327,10 @@ def _include(values: Iterable[str]) -> tuple[frozenset[str], bool]:
         if name.lower() == "all":
             include_all = True
             continue
-        tag = tag_of(name)
+        tag = path_of(name)
         if tag is None:
             raise BadRequest(f"Invalid query: unknown attribute '{_shown(name)}' in includefield.")
-        tags.add(tag)
+        tags.add(tag.partition(".")[0])
     return frozenset(tags), include_all
 
 
@@ -218,27 +342,20 @@ def _once[T](reserved: dict[str, list[str]], name: str, read: Callable[[str], T]
 
 
 def _limit(text: str) -> int:
-    limit = _whole_number("Limit", text)
-    if not LEAST_LIMIT <= limit <= GREATEST_LIMIT:
+    # The wording is the original service's, whatever is wrong; clients are known to test for it.
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not LEAST_LIMIT <= int(text) <= GREATEST_LIMIT:
         raise BadRequest(
             "The query parameter 'Limit' is invalid. "
             f"The field Limit must be between {LEAST_LIMIT} and {GREATEST_LIMIT}."
         )
-    return limit
+    return int(text)
 
 
 def _offset(text: str) -> int:
-    offset = _whole_number("Offset", text)
-    if not 0 <= offset < 2**31:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not 0 <= int(text) < 2**31:
         raise BadRequest(
             f"The query parameter 'Offset' is invalid. The field Offset must be between 0 and {2**31 - 1}."
         )
-    return offset
-
-
-def _whole_number(name: str, text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
-        raise BadRequest(f"The query parameter '{name}' is invalid. The value is not a whole number.")
     return int(text)
 
 

@@ -82,11 +82,16 @@ def computed_of(
 def result(query: Query, attributes: JsonDataSet, computed: JsonDataSet) -> dict[str, Mapping[str, Any]]:
     """One result: of the attributes known of a match those that are wanted, in the order of tags.
 
-    With includefield=all every attribute that is known is wanted; computed ones still only where the level has them.
+    With includefield=all every attribute that is known is wanted, but for references to bulk data, which have to be
+    named; computed ones still only where the level has them.
     """
     wanted = wanted_tags(query)
     known = {tag: element for tag, element in attributes.items() if tag not in COMPUTED and "cut" not in element}
-    chosen = known if query.include_all else {tag: known[tag] for tag in known if tag in wanted}
+    chosen = {
+        tag: element
+        for tag, element in known.items()
+        if tag in wanted or (query.include_all and "BulkDataURI" not in element)
+    }
     return dict(sorted({**chosen, **{tag: computed[tag] for tag in computed if tag in wanted}}.items()))
 
 

@@ -5,14 +5,14 @@ first also leaves a note, so that a delete that dies half way is finished by the
 """
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from shared.errors import NotFound
 from shared.model import InstanceKey, Scope, StoredInstance
-from shared.storage import keys
 from shared.storage.archive import Archive
 from shared.storage.commit import BATCH
+from shared.storage.notes import NoteChange, UnfinishedDelete
 from shared.storage.plan import Moment
-from shared.storage.rows import UnfinishedDelete
 
 #: Microseconds after which the sweep takes a delete for dead: longer than any request may run (host.json).
 UNFINISHED_AFTER = 1_200_000_000
@@ -50,21 +50,21 @@ class DeleteService:
     async def _delete_all(self, study: str, series: str | None) -> None:
         """Delete batch by batch; of several, the first leaves a note and the last removes it."""
         committer = self._archive.committer
-        name: str | None = None
+        left: NoteChange | None = None
         previous: list[StoredInstance] | None = None
         async for batch in self._batches(study, series):
             if previous is not None:
                 note = None
-                if name is None:
+                if left is None:
                     now = self._moment()
-                    name = keys.sweep_row(now.time + UNFINISHED_AFTER, now.tag)
                     # Clocks of several processes differ: what is being deleted counts as older than the note.
                     before = max([now.time, *(each.created for each in [*previous, *batch])])
-                    note = (name, UnfinishedDelete(study, series, before))
+                    unfinished = UnfinishedDelete(study, series, before)
+                    note = left = NoteChange(now.time + UNFINISHED_AFTER, now.tag, unfinished)
                 await committer.delete(study, [each.key for each in previous], note)
             previous = batch
         if previous is not None:
-            await committer.delete(study, [each.key for each in previous], (name, None) if name else None)
+            await committer.delete(study, [each.key for each in previous], replace(left, note=None) if left else None)
 
     async def _batches(self, study: str, series: str | None) -> AsyncIterator[list[StoredInstance]]:
         waiting: list[StoredInstance] = []

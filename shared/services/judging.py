@@ -19,10 +19,16 @@ import gzip
 import json
 from dataclasses import dataclass, replace
 
-from shared.dicom.attributes import PATIENT_ID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
+from shared.dicom.attributes import (
+    INSTANCE_NUMBER,
+    PATIENT_ID,
+    SERIES_INSTANCE_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+)
 from shared.dicom.full_validation import InvalidElements, invalid_elements, without
 from shared.dicom.instance import IMPLICIT_VR_LITTLE_ENDIAN, Instance, read_instance
-from shared.dicom.matching import strip_padding
+from shared.dicom.matching import fold_number, strip_padding
 from shared.dicom.scanned import ScannedFile
 from shared.dicom.validation import INDEXED, REQUIRED, Finding, findings, has_several_values, missing
 from shared.dicomweb.store_response import FailureReason, WarningReason
@@ -81,6 +87,7 @@ def prepare(scanned: ScannedFile, version: str, request: StoreRequest) -> tuple[
         bulk=instance.bulk.pack() if instance.bulk else None,
         study_attributes=metadata.study_attributes,
         series_attributes=metadata.series_attributes,
+        number=fold_number(metadata.first(INSTANCE_NUMBER) or "") or "",
     )
     return outcome, new
 

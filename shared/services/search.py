@@ -11,13 +11,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from shared.dicom.attributes import COMPUTED, SEARCHABLE, SERIES_ATTRIBUTES, STUDY_ATTRIBUTES
+from shared.dicom.attributes import COMPUTED, SEARCHABLE, SERIES_ATTRIBUTES, SOP_CLASS_UID, STUDY_ATTRIBUTES
+from shared.dicom.bulk import resolved
 from shared.dicomweb.query import Query
 from shared.dicomweb.search_response import INSTANCE_AVAILABILITY, RETRIEVE_URL, computed_of, result, wanted_tags
-from shared.model import InstanceKey, JsonDataSet, Level, Scope, StoredInstance
+from shared.model import InstanceKey, JsonDataSet, Level, Position, Scope, StoredInstance
 from shared.storage.archive import Archive
 from shared.storage.parallel import in_parallel
-from shared.storage.search import Hit, SearchRequest
+from shared.storage.search_order import Hit
+from shared.storage.search_request import SearchRequest
 
 #: Of a study these are the latest stored values; they overrule what an older instance says of it.
 _OVERRULING = frozenset(attribute.tag for attribute in SEARCHABLE if attribute.level is Level.STUDY)
@@ -26,10 +28,16 @@ _COMPUTED = COMPUTED | {RETRIEVE_URL, INSTANCE_AVAILABILITY}
 
 @dataclass(frozen=True, slots=True)
 class SearchResults:
-    """One page of results, each a data set in the DICOM JSON model. `cut`: there may be matches that were not read."""
+    """One page of results, each a data set in the DICOM JSON model.
+
+    `cut`: there may be matches that were not looked at. `last` is where the page ends if others follow, `total` how
+    many results all pages have, if that is known.
+    """
 
     data_sets: list[dict[str, Any]]
     cut: bool
+    last: Position | None
+    total: int | None
 
 
 class SearchService:
@@ -42,10 +50,10 @@ class SearchService:
 
     async def search(self, query: Query, scope: Scope | None, url_of: Callable[[Scope], str]) -> SearchResults:
         """The page of results of a query. `url_of` gives the retrieve URL of a match. Raises Unavailable."""
-        request = SearchRequest(query.resource.level, scope, query.predicates, query.offset, query.limit)
+        request = SearchRequest(query.resource.level, scope, query.predicates, query.offset, query.limit, query.after)
         found = await self._archive.search(request)
         data_sets = await in_parallel(lambda hit: self._result(query, hit, url_of), found.hits)
-        return SearchResults(data_sets, found.cut)
+        return SearchResults(data_sets, found.cut, found.last, found.total)
 
     async def _result(self, query: Query, hit: Hit, url_of: Callable[[Scope], str]) -> dict[str, Any]:
         scope = Scope(
@@ -54,18 +62,19 @@ class SearchService:
             hit.instance.key.instance if hit.instance else None,
         )
         computed = computed_of(hit.study, hit.series, hit.instance, url_of(scope))
-        return dict(result(query, await self._attributes(query, hit), computed))
+        return dict(result(query, await self._attributes(query, hit, url_of), computed))
 
-    async def _attributes(self, query: Query, hit: Hit) -> JsonDataSet:
+    async def _attributes(self, query: Query, hit: Hit, url_of: Callable[[Scope], str]) -> JsonDataSet:
         """What is known of a match, as far as the query wants it."""
         with_study = Level.STUDY in query.resource.returned_of
         study = hit.study.attributes if with_study else {}
         if hit.instance is not None:
-            metadata = await self._metadata(hit.instance)
+            metadata = await self._metadata(hit.instance, url_of)
             overruling = {tag: element for tag, element in study.items() if tag in _OVERRULING and "Value" in element}
             return {**metadata, **overruling}
         if hit.series is not None:
-            known = {**study, **hit.series.attributes}
+            # Of SOPClassUID the row has those of all instances, which is no attribute of a series.
+            known = {**study, **{tag: each for tag, each in hit.series.attributes.items() if tag != SOP_CLASS_UID}}
             remembered = SERIES_ATTRIBUTES | (STUDY_ATTRIBUTES if with_study else frozenset())
             example = InstanceKey(hit.study.uid, hit.series.uid, hit.series.newest)
         else:
@@ -76,11 +85,11 @@ class SearchService:
             tag for tag in wanted_tags(query) - _COMPUTED if tag not in remembered or "cut" in known.get(tag, {})
         }
         if unknown & (query.include | {tag for tag in known if "cut" in known[tag]}):
-            metadata = await self._example(example, hit)
+            metadata = await self._example(example, hit, url_of)
             known |= {tag: metadata[tag] for tag in unknown if tag in metadata}
         return known
 
-    async def _example(self, key: InstanceKey, hit: Hit) -> JsonDataSet:
+    async def _example(self, key: InstanceKey, hit: Hit, url_of: Callable[[Scope], str]) -> JsonDataSet:
         """The metadata of the newest instance of a study or series, or of any when that has been deleted."""
         instance = await self._archive.index.get_instance(key, ("metadata",))
         if instance is None:
@@ -89,13 +98,14 @@ class SearchService:
                 if page:
                     instance = await self._archive.index.get_instance(page[0].key, ("metadata",))
                     break
-        return await self._metadata(instance) if instance else {}
+        return await self._metadata(instance, url_of) if instance else {}
 
-    async def _metadata(self, instance: StoredInstance) -> JsonDataSet:
+    async def _metadata(self, instance: StoredInstance, url_of: Callable[[Scope], str]) -> JsonDataSet:
         packed = await self._archive.packed_metadata(instance)
-        return await asyncio.get_running_loop().run_in_executor(self._parsing, _unpack, packed)
+        url = url_of(Scope(instance.key.study, instance.key.series, instance.key.instance))
+        return await asyncio.get_running_loop().run_in_executor(self._parsing, _unpack, packed, url)
 
 
-def _unpack(packed: bytes) -> JsonDataSet:
-    data_set: JsonDataSet = json.loads(gzip.decompress(packed))
+def _unpack(packed: bytes, instance_url: str) -> JsonDataSet:
+    data_set: JsonDataSet = json.loads(resolved(gzip.decompress(packed), instance_url))
     return data_set

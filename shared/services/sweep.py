@@ -1,23 +1,22 @@
-"""The sweep: what timers do behind the requests. Deletes garbage, finishes deletes that died, finds orphans.
+"""The sweep: what timers do behind the requests. Deletes garbage, finishes what died half way, finds orphans.
 
-`sweep` runs often and works off the notes that are due. `find_orphans` runs rarely: it looks once at every blob, when
-that is old enough that no store can still be busy with it, and leaves a note for those that no row names. Both may run
-at any time, next to requests and next to themselves, and may be interrupted anywhere.
+`sweep` runs often and works off the notes that are due, and the text rows that were left to be written. `find_orphans`
+runs rarely: it looks once at every blob, when that is old enough that no store can still be busy with it, and leaves a
+note for those that no row names. Both may run at any time, next to requests and next to themselves, and may be
+interrupted anywhere.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shared.errors import describe
-from shared.model import InstanceKey
 from shared.services.delete import DeleteService
-from shared.storage import keys
 from shared.storage.archive import Archive
+from shared.storage.notes import Garbage, Orphan, SweepNote, UnfinishedDelete
 from shared.storage.parallel import in_parallel
 from shared.storage.plan import Moment
-from shared.storage.rows import Garbage, Orphan, SweepNote, UnfinishedDelete
+from shared.storage.versions import BlobVersion, list_versions
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +32,7 @@ class Swept:
     failed: int = 0
     blobs: int = 0
     orphans: int = 0
+    texts: int = 0
 
 
 class SweepService:
@@ -48,18 +48,28 @@ class SweepService:
         self._orphan_age = orphan_age
 
     async def sweep(self) -> Swept:
-        """Work off every note that is due. A note that fails stays for the next run and stops no other."""
-        done = failed = blobs = 0
-        async for partition, name, note in self._archive.index.list_notes(self._moment().time):
+        """Work off every note that is due, and write text rows that were left to be written.
+
+        What fails stays for the next run and stops nothing else.
+        """
+        done = failed = blobs = texts = 0
+        now = self._moment().time
+        async for partition, name, note in self._archive.notes.list_due(now):
             try:
                 blobs += await self._work_off(note)
-                await self._archive.index.delete_note(partition, name)
+                await self._archive.notes.delete(partition, name)
                 done += 1
             except Exception as error:
                 # Whatever it is: a note that cannot be worked off must not keep the others from it.
                 failed += 1
-                logger.error("work of the sweep is left for its next run: %s", describe(error))
-        return Swept(notes=done, failed=failed, blobs=blobs)
+                _log_failure(error)
+        async for left in self._archive.left_texts(now):
+            try:
+                texts += await self._archive.write_left_texts(left)
+            except Exception as error:
+                failed += 1
+                _log_failure(error)
+        return Swept(notes=done, failed=failed, blobs=blobs, texts=texts)
 
     async def _work_off(self, note: SweepNote) -> int:
         """Do what a note says; returns the number of blobs deleted."""
@@ -79,54 +89,41 @@ class SweepService:
     async def find_orphans(self) -> Swept:
         """Look at the blobs made since the last run and until `orphan_age` ago; leave a note for each orphan."""
         await self._archive.open()
-        index = self._archive.index
+        notes = self._archive.notes
         until = self._moment().time - self._orphan_age
-        checked = await index.orphans_checked()
+        checked = await notes.orphans_checked()
         orphans = 0
-        if checked == 0:  # the first run begins with the first blob, whenever that was made
-            orphans += await self._check("", 0, until)
-        else:
-            start = checked
-            while start < until:
-                orphans += await self._check(keys.version_prefix(start), checked, until)
-                start = (start // keys.VERSION_PREFIX_SPAN + 1) * keys.VERSION_PREFIX_SPAN
-                await index.set_orphans_checked(min(start, until))
+        waiting: list[BlobVersion] = []
+        async for version in list_versions(self._archive.blobs, checked, until):
+            if len(waiting) >= CHECKED_AT_ONCE:
+                orphans += await self._note_orphans(waiting)
+                waiting.clear()
+                await notes.set_orphans_checked(version.made)
+            waiting.append(version)
+        orphans += await self._note_orphans(waiting)
         if until > checked:
-            await index.set_orphans_checked(until)
+            await notes.set_orphans_checked(until)
         return Swept(orphans=orphans)
 
-    async def _check(self, prefix: str, since: int, until: int) -> int:
-        """Look at the blobs made from `since` to before `until` under a prefix; returns how many are orphans."""
-        waiting: dict[str, list[str]] = defaultdict(list)
-        owners: dict[str, InstanceKey] = {}
-        orphans = 0
-        async for blob in self._archive.blobs.list_names(prefix):
-            version = keys.version_of_blob(blob.name)
-            made = keys.time_of_version(version)
-            if made is None or made < since:
-                continue  # not a blob of ours, or looked at before
-            if made >= until:
-                break
-            if blob.owner is None:
-                # An upload was being undone when its process died. Any partition will do for the note.
-                await self._archive.index.add_note(version, self._moment().due, version, Garbage((blob.name,)))
-                orphans += 1
-                continue
-            if version not in waiting and len(waiting) >= CHECKED_AT_ONCE:
-                orphans += await self._note_orphans(waiting, owners)
-                waiting.clear()
-                await self._archive.index.set_orphans_checked(made)
-            waiting[version].append(blob.name)
-            owners[version] = blob.owner
-        return orphans + await self._note_orphans(waiting, owners)
-
-    async def _note_orphans(self, versions: dict[str, list[str]], owners: dict[str, InstanceKey]) -> int:
-        owned = await in_parallel(lambda version: self._archive.owns(owners[version], version), versions)
-        now = self._moment()
-        orphans = [version for version, is_owned in zip(versions, owned, strict=True) if not is_owned]
-        for version in orphans:
-            owner = owners[version]
-            note = Orphan(tuple(versions[version]), version, owner)
-            await self._archive.index.add_note(owner.study, now.due, version, note)
-        owners.clear()
+    async def _note_orphans(self, versions: Sequence[BlobVersion]) -> int:
+        """Leave a note for each of the versions that no row names; returns how many those are."""
+        orphans = [
+            version
+            for version, is_owned in zip(versions, await in_parallel(self._is_owned, versions), strict=True)
+            if not is_owned
+        ]
+        for each in orphans:
+            due = self._moment().due
+            if each.owner is None:  # any partition will do for the note
+                await self._archive.notes.add(each.version, due, each.version, Garbage(each.blobs))
+            else:
+                note = Orphan(each.blobs, each.version, each.owner)
+                await self._archive.notes.add(each.owner.study, due, each.version, note)
         return len(orphans)
+
+    async def _is_owned(self, version: BlobVersion) -> bool:
+        return version.owner is not None and await self._archive.owns(version.owner, version.version)
+
+
+def _log_failure(error: Exception) -> None:
+    logger.error("work of the sweep is left for its next run: %s", describe(error))

@@ -1,5 +1,6 @@
 """What the services are given of storage: one data partition of blobs and index, ready to use."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from shared.model import InstanceKey, NewInstance, StoredInstance
@@ -7,8 +8,11 @@ from shared.storage import keys, rows
 from shared.storage.blobs import BlobStore
 from shared.storage.commit import CommitResult, Committer
 from shared.storage.index import Index
-from shared.storage.search import Found, SearchRequest, search
+from shared.storage.notes import Notes
+from shared.storage.search import Found, search
+from shared.storage.search_request import SearchRequest
 from shared.storage.table import IndexTable
+from shared.storage.text_writer import LeftBacklog, left_backlogs, work_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Archive:
     index: Index
     table: IndexTable
     committer: Committer
+    notes: Notes
     search_scan_rows: int
 
     async def open(self) -> None:
@@ -41,6 +46,15 @@ class Archive:
     async def store(self, instances: list[NewInstance], *, replaces: bool) -> list[CommitResult]:
         """Commit instances of one study; see `Committer.store`."""
         return await self.committer.store(instances, replaces=replaces)
+
+    async def left_texts(self, now: int) -> AsyncIterator[LeftBacklog]:
+        """What has been left undone for text rows, as of `now` in microseconds since 1970."""
+        async for left in left_backlogs(self.table, await self.index.partitions(), now):
+            yield left
+
+    async def write_left_texts(self, left: LeftBacklog) -> bool:
+        """Do what was left undone; see `text_writer.work_off`."""
+        return await work_off(self.table, left)
 
     async def search(self, request: SearchRequest) -> Found:
         """The page of matches a request asks for; see `storage.search.search`."""

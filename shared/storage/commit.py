@@ -9,22 +9,31 @@ A store of one instance ends in one of two ways:
     insert clashes  the row is read back. It carries our version id: an earlier attempt of ours took effect and its
                     answer was lost, so this is success. It carries another: the instance existed (45070)
 
-Left out: what the operations are (plan.py).
+Text rows follow the commit that changes texts, before it is answered. Where they fail the store does not: the backlog
+stays, searches look at it, and the sweep works it off.
+
+Left out: what the operations are (plan.py), how text rows are written (text_writer.py).
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from shared.errors import Unavailable
+from shared.errors import Unavailable, describe
 from shared.model import InstanceKey, NewInstance, StoredInstance
 from shared.storage import keys
+from shared.storage.notes import NoteChange
 from shared.storage.parallel import in_parallel
 from shared.storage.plan import Moment, Plan, StudyState, plan_delete, plan_store
-from shared.storage.rows import INSTANCE_COLUMNS, NoteChange, instance_of, series_of, study_of
+from shared.storage.rows import INSTANCE_COLUMNS, instance_of, series_of, study_of
 from shared.storage.table import Clash, CommitAnswer, Committed, IndexTable, Operation, Refused, Stale, Unknown
+from shared.storage.text_writer import LeftBacklog, work_off, write_texts
+from shared.storage.texts import backlog_of
+
+logger = logging.getLogger(__name__)
 
 #: Instances that are tried in one transaction: two rows each, and room for the study's own rows.
 BATCH = 45
@@ -178,6 +187,8 @@ class Committer:
                 state = await self._read_state(partition, study, wanted, state)
             if not checked:
                 state, existing = await self._read_existing(partition, state, batch)
+                if attempt:  # one whose answer was lost may have left a backlog
+                    state = await self._read_backlog(partition, state)
                 checked = True
             _settle(batch, existing)
             if not batch:
@@ -185,16 +196,19 @@ class Committer:
             plan = _largest_plan(state, batch, existing, self._moment(), waiting)
             match await self._commit(partition, plan.operations, attempt):
                 case Committed(etags):
+                    await self._write_texts(partition, plan, etags)
                     for each in batch:
                         each.settle(CommitResult.STORED)
                     _settle_repetitions(batch, waiting)
                     kept = {key: etag for key, etag in {**state.etags, **etags}.items() if key[0] in "se"}
-                    return replace(plan.after, etags=kept)
+                    return replace(plan.after, etags=kept, backlog=None)
                 case Clash(index) if plan.operations[index].key[0] == "i":
                     # One instance exists already: find out about all of them at once, or a batch of duplicates would
                     # take as many transactions as it has instances.
                     state, existing = await self._read_existing(partition, state, batch)
                     checked = True
+                case Clash(index) if plan.operations[index].key == plan.backlog_key:
+                    state = await self._read_backlog(partition, state)
                 case Refused() if len(batch) == 1:
                     batch[0].settle(CommitResult.REFUSED)
                     return state
@@ -222,6 +236,8 @@ class Committer:
         for attempt in range(MAX_ATTEMPTS):
             await self._pause(attempt)
             state = await self._read_state(partition, study, {key.series for key in instances}, None)
+            if attempt:  # of somebody else, or of a transaction whose answer was lost
+                state = await self._read_backlog(partition, state)
             state, found = await self._read_rows(partition, state, [keys.instance_row(key) for key in instances])
             leaving = [
                 each
@@ -233,15 +249,39 @@ class Committer:
                 return []
             plan, others = _largest_delete(state, leaving, self._moment(), note)
             match await self._commit(partition, plan.operations, attempt):
-                case Committed():
+                case Committed(etags):
+                    await self._write_texts(partition, plan, etags)
                     return [each.key for each in others]
                 case Refused():
                     break
         raise Unavailable("the study is being changed by too many others at once")
 
     async def _drop_note(self, partition: str, note: NoteChange | None) -> None:
-        if note is not None and note[1] is None:
-            await self._table.commit(partition, [Operation("delete", note[0])])
+        if note is not None and note.note is None:
+            await self._table.commit(partition, [note.operation()])
+
+    async def _write_texts(self, partition: str, plan: Plan, etags: Mapping[str, str]) -> None:
+        """Work off the backlog that a plan has left, as far as that goes."""
+        if plan.backlog_key is None or plan.after.backlog is None:
+            return
+        try:
+            await write_texts(self._table, partition, plan.backlog_key, plan.after.backlog, etags[plan.backlog_key])
+        except Exception as error:
+            # Whatever it is: the commit has taken effect, and the backlog does until the sweep comes.
+            logger.warning("text rows are left to the sweep: %s", describe(error))
+
+    async def _read_backlog(self, partition: str, state: StudyState) -> StudyState:
+        """Add to the state what is left of a backlog that somebody has left, after trying to work it off."""
+        if state.study is None:
+            return state
+        key = keys.backlog_row(keys.newest_first(state.study.created), state.uid)
+        row = await self._table.get(partition, key)
+        if row is not None:
+            done = await work_off(self._table, LeftBacklog(partition, row))
+            row = None if done else await self._table.get(partition, key)
+        if row is None:
+            return replace(state, backlog=None)
+        return replace(state, backlog=backlog_of(row.columns), etags={**state.etags, key: row.etag})
 
     async def _pause(self, attempt: int) -> None:
         if attempt > 1:
@@ -351,7 +391,7 @@ def _largest_delete(
     keep = len(leaving)
     while True:
         last = keep == len(leaving)
-        plan = plan_delete(state, leaving[:keep], moment, note=note if note and (last or note[1]) else None)
+        plan = plan_delete(state, leaving[:keep], moment, note=note if note and (last or note.note) else None)
         if plan.fits or keep == 1:
             return plan, leaving[keep:]
         keep = max(1, keep * 3 // 4)

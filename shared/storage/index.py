@@ -1,6 +1,6 @@
-"""The index without its commits and searches: its layout, reading studies, series and instances, the sweep's notes.
+"""The index without its commits and searches: its layout, and reading studies, series and instances.
 
-What changes a study is in commit.py, what searches is in search.py.
+What changes a study is in commit.py, what searches is in search.py, what the sweep has to do in notes.py.
 """
 
 import asyncio
@@ -10,21 +10,20 @@ from collections.abc import AsyncIterator, Sequence
 from shared.errors import Unavailable
 from shared.model import InstanceKey, Scope, Series, StoredInstance, Study
 from shared.storage import keys
-from shared.storage.rows import INSTANCE_COLUMNS, SweepNote, instance_of, note_columns, note_of, series_of, study_of
+from shared.storage.rows import INSTANCE_COLUMNS, instance_of, series_of, study_of
 from shared.storage.table import IndexTable, Operation
 
 logger = logging.getLogger(__name__)
 
 #: Version of the stored layout; a program must not touch an index of another version.
-LAYOUT = 1
-#: PartitionKey and RowKeys of what the index says of itself.
-_SELF = "!index"
+LAYOUT = 2
+#: PartitionKey of what the index says of itself.
+ABOUT_ITSELF = "!index"
 _LAYOUT_ROW = "layout"
-_ORPHANS_ROW = "orphans"
 
 
 class Index:
-    """One data partition of the index: its layout, what is stored, and the notes of the sweep."""
+    """One data partition of the index: its layout, and what is stored."""
 
     def __init__(self, table: IndexTable, data_partition: str, buckets: int) -> None:
         """`buckets` counts only when the table is new; an existing one keeps the number it was made with."""
@@ -47,13 +46,13 @@ class Index:
             return self._buckets
 
     async def _read_layout(self) -> int:
-        row = await self._table.get(_SELF, _LAYOUT_ROW)
+        row = await self._table.get(ABOUT_ITSELF, _LAYOUT_ROW)
         if row is None:
             await self._table.ensure()
             columns = {"version": LAYOUT, "buckets": self._wanted_buckets}
             # When another process was first this clashes, and its row is the one that counts.
-            await self._table.commit(_SELF, [Operation("insert", _LAYOUT_ROW, columns)])
-            row = await self._table.get(_SELF, _LAYOUT_ROW)
+            await self._table.commit(ABOUT_ITSELF, [Operation("insert", _LAYOUT_ROW, columns)])
+            row = await self._table.get(ABOUT_ITSELF, _LAYOUT_ROW)
         if row is None or row.columns["version"] != LAYOUT:
             raise Unavailable(f"the index has another layout than {LAYOUT}")
         buckets: int = row.columns["buckets"]
@@ -64,7 +63,7 @@ class Index:
     async def check(self) -> None:
         """Read a row. Raises Unavailable when the table does not answer."""
         await self.open()
-        await self._table.get(_SELF, _LAYOUT_ROW)
+        await self._table.get(ABOUT_ITSELF, _LAYOUT_ROW)
 
     async def partition_of(self, study: str) -> str:
         """PartitionKey of every row of a study."""
@@ -117,30 +116,3 @@ class Index:
             return
         async for page in self.list_instances(scope.study, scope.series, columns):
             yield page
-
-    # The sweep's notes
-
-    async def add_note(self, study: str, due: int, identifier: str, note: SweepNote) -> None:
-        """Leave work for the sweep, due at a time in microseconds since 1970."""
-        operation = Operation("put", keys.sweep_row(due, identifier), note_columns(note))
-        await self._table.commit(await self.partition_of(study), [operation])
-
-    async def list_notes(self, now: int) -> AsyncIterator[tuple[str, str, SweepNote]]:
-        """All work that is due: partition, RowKey and note."""
-        for partition in await self.partitions():
-            async for page in self._table.pages(partition, keys.sweep_rows_due(now)):
-                for row in page:
-                    yield partition, row.key, note_of(row.columns)
-
-    async def delete_note(self, partition: str, key: str) -> None:
-        """Strike off work that is done; no error if it is gone already."""
-        await self._table.commit(partition, [Operation("delete", key)])
-
-    async def orphans_checked(self) -> int:
-        """Time, in microseconds since 1970, before which every blob has been looked at; 0 at first."""
-        row = await self._table.get(_SELF, _ORPHANS_ROW)
-        return row.columns["checkedBefore"] if row else 0
-
-    async def set_orphans_checked(self, time: int) -> None:
-        """Remember how far the search for orphans has come."""
-        await self._table.commit(_SELF, [Operation("put", _ORPHANS_ROW, {"checkedBefore": time})])

@@ -11,7 +11,9 @@ function here returns makes existing indexes unreadable.
                    x!{tag}!{key}!{newest first}!{study}            study search row
                    x!{tag}!{key}!{newest first}!{study}!{series}   series search row
                    x!{tag}!{key}!{newest first}!{study}!{series}!{instance}
-                   x!{tag}w!{key}!...                              search row of a run of words, for fuzzy matching
+                   x!{tag}t!{key}!...                              text row: a search row of a suffix of a text
+                   x!backlog!{newest first}!{study}                text rows of a study still to be written or removed
+                   v!{tag}!{key}                                   a value that series have, for patterns
                    g!{due}!{id}                                    work for the sweep: garbage, unfinished deletes
 
 Facts:
@@ -138,8 +140,38 @@ def list_rows() -> KeyRange:
 
 
 def search_row(family: str, key: str, time: str, *uids: str) -> str:
-    """RowKey of a search row. `family` is a tag, with `w` for runs of words; `key` is escaped already."""
+    """RowKey of a search row. `family` is a tag, or a `text_family`; `key` is escaped already."""
     return "!".join(("x", family, key, time, *uids))
+
+
+def text_family(tag: str) -> str:
+    """The family of an attribute's text rows, whose keys are the suffixes of its texts."""
+    return f"{tag}t"
+
+
+def backlog_row(time: str, study: str) -> str:
+    """RowKey of what is left to do for the text rows of a study; `time` from `newest_first`."""
+    return f"x!backlog!{time}!{study}"
+
+
+def backlog_rows() -> KeyRange:
+    """Every study that has text rows left to write or to remove."""
+    return _below("x!backlog")
+
+
+def vocabulary_row(tag: str, key: str) -> str:
+    """RowKey of a value that some series has, or has had; `key` is escaped already."""
+    return f"v!{tag}!{key}"
+
+
+def vocabulary_rows(tag: str) -> KeyRange:
+    """Every value of an attribute that some series has, or has had."""
+    return _below(f"v!{tag}")
+
+
+def key_of_vocabulary_row(row: str) -> str:
+    """The escaped value in the RowKey of a value."""
+    return row.split("!")[2]
 
 
 def search_rows_equal(family: str, key: str) -> KeyRange:
@@ -170,6 +202,16 @@ def search_rows_between(family: str, low: str, high: str) -> KeyRange:
     return KeyRange(f"x!{family}!{low}!", f"x!{family}!{high}{_PAST_SEPARATOR}")
 
 
+def rows_from(rows: KeyRange, order: str) -> KeyRange:
+    """Those of the search rows with just one key, or of the list, that do not come before an order."""
+    return KeyRange(rows.low + order, rows.high)
+
+
+def rows_from_key(rows: KeyRange, family: str, key: str, order: str) -> KeyRange:
+    """Those of a range of search rows that do not come before a key and an order; keys without other than ASCII."""
+    return KeyRange(max(rows.low, f"x!{family}!{key}!{order}"), rows.high)
+
+
 @dataclass(frozen=True, slots=True)
 class SearchKey:
     """A search row's RowKey taken apart; `order` sorts rows of one family newest first whatever their keys."""
@@ -179,12 +221,22 @@ class SearchKey:
     uids: tuple[str, ...]
 
 
+def search_order(time: str, *uids: str) -> str:
+    """What a study or series, with its `newest_first` time, is sorted by: the `order` of its search rows."""
+    return "!".join((time, *uids))
+
+
+def uids_of_order(order: str) -> tuple[str, ...]:
+    """The UIDs in what `search_order` made."""
+    return tuple(order.split("!")[1:])
+
+
 def key_of_search_row(row: str) -> SearchKey:
-    """Take the RowKey of a search row, or of a row of the newest-first list, apart."""
+    """Take the RowKey of a search row, of a backlog, or of a row of the newest-first list, apart."""
     _, family, *pieces = row.split("!")
-    key = "" if family == "studies" else pieces.pop(0)
+    key = "" if family in ("studies", "backlog") else pieces.pop(0)
     time, *uids = pieces
-    return SearchKey(key, "!".join((time, *uids)), tuple(uids))
+    return SearchKey(key, search_order(time, *uids), tuple(uids))
 
 
 # Sweep

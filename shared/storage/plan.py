@@ -5,46 +5,53 @@ of two commits that started from the same state only one succeeds, and the other
 own ETags as well, because they are read one by one and not at the same instant as the study row.
 
     StudyState --+
-                 +--> plan_store / plan_delete --> Plan(operations, the state afterwards)
+                 +--> plan_store / plan_delete --> Plan(operations, the state afterwards, the backlog of text rows)
     instances ---+
 
-Left out: running the operations, and what to do when they fail (commit.py).
+Left out: running the operations, and what to do when they fail (commit.py); writing text rows (text_writer.py).
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from shared.dicom.attributes import MODALITY
+from shared.dicom.attributes import MODALITY, SOP_CLASS_UID
 from shared.dicom.matching import values_of
 from shared.model import JsonDataSet, NewInstance, Series, StoredInstance, Study
 from shared.storage import keys
-from shared.storage.rows import (
-    NoteChange,
-    garbage_of,
-    instance_columns,
-    note_columns,
-    series_columns,
-    study_columns,
+from shared.storage.notes import NoteChange, garbage_of
+from shared.storage.rows import instance_columns, series_columns, study_columns
+from shared.storage.search_rows import (
+    instance_search_rows,
+    series_search_rows,
+    series_texts,
+    study_search_rows,
+    study_texts,
+    vocabulary_rows,
 )
-from shared.storage.search_rows import instance_search_rows, series_search_rows, study_search_rows
 from shared.storage.table import MAX_OPERATIONS, MAX_TRANSACTION_BYTES, Columns, Operation
+from shared.storage.texts import Backlog, Texts, backlog_between
 
 #: Modalities of one study that are counted; keeps the column that holds them far below its limit.
 MAX_COUNTED_MODALITIES = 200
+
+#: SOP classes of one series that can be searched for; bounds the search rows of a series of hostile instances.
+MAX_CLASSES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class StudyState:
     """A study and those of its series that a commit touches, with the ETags of their rows.
 
-    `study` is None when nothing of it is stored; a series that `series` maps to None does not exist yet.
+    `study` is None when nothing of it is stored; a series that `series` maps to None does not exist yet. `backlog` is
+    None when there is none, or when nobody has looked: a commit that makes one clashes with it then.
     """
 
     uid: str
     study: Study | None
     series: Mapping[str, Series | None]
     etags: Mapping[str, str]
+    backlog: Backlog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +65,22 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Operations of one transaction, and the state they lead to (its ETags are known only afterwards)."""
+    """Operations of one transaction, and the state they lead to (its ETags are known only afterwards).
+
+    `backlog_key` is the RowKey of the backlog that is written, the one of `after`; None where none is written.
+    """
 
     operations: tuple[Operation, ...]
     after: StudyState
+    backlog_key: str | None
 
     @property
     def fits(self) -> bool:
-        """Whether the operations fit into one transaction."""
+        """Whether the operations fit into one transaction, and the backlog into its columns."""
         return (
             len(self.operations) <= MAX_OPERATIONS
             and sum(operation.size for operation in self.operations) <= MAX_TRANSACTION_BYTES
+            and (self.after.backlog is None or self.after.backlog.fits)
         )
 
 
@@ -89,13 +101,16 @@ def plan_store(
         created = moment.time + position
         old = series[key.series]
         if old is None:
-            new = Series(key.study, key.series, created, moment.tag, 1, instance.series_attributes, key.instance)
+            attributes = _with_class(instance.series_attributes, {}, instance.sop_class)
+            new = Series(key.study, key.series, created, moment.tag, 1, attributes, key.instance)
         else:
             new = replace(
                 old,
                 tag=moment.tag,
                 instances=old.instances + added,
-                attributes=newest_values(old.attributes, instance.series_attributes),
+                attributes=_with_class(
+                    newest_values(old.attributes, instance.series_attributes), old.attributes, instance.sop_class
+                ),
                 newest=key.instance,
             )
         series[key.series] = new
@@ -131,7 +146,7 @@ def plan_store(
             )
     after = replace(before, study=study, series=series)
     notes = _garbage_notes(list(existing.values()), moment)
-    return Plan((*rows, *_row_changes(before, after), *search_rows, *notes), after)
+    return _plan(before, after, [*rows, *search_rows, *notes], moment)
 
 
 def plan_delete(
@@ -143,7 +158,7 @@ def plan_delete(
 ) -> Plan:
     """Take instances out of a study; a series or study without any left goes too. Attributes are not recomputed.
 
-    `note`, the RowKey of work for the sweep and what it says, is written (removed, where it says None) as well.
+    `note` is a note of the sweep that changes as well.
     """
     assert before.study is not None
     study: Study | None = before.study
@@ -174,14 +189,33 @@ def plan_delete(
     after = replace(before, study=study, series=series)
     notes = _garbage_notes(instances, moment)
     if note is not None:
-        name, content = note
-        notes.append(Operation("put", name, note_columns(content)) if content else Operation("delete", name))
-    return Plan((*rows, *_row_changes(before, after), *notes), after)
+        notes.append(note.operation())
+    return _plan(before, after, [*rows, *notes], moment)
+
+
+def _plan(before: StudyState, after: StudyState, operations: Sequence[Operation], moment: Moment) -> Plan:
+    """The plan that runs some operations and those of all rows that are functions of the study and its series."""
+    backlog = backlog_between(_texts(before), _texts(after), before.backlog, moment.time)
+    after = replace(after, backlog=backlog)
+    if backlog is None:
+        return Plan((*operations, *_row_changes(before, after)), after, None)
+    study = before.study or after.study
+    assert study is not None
+    key = keys.backlog_row(keys.newest_first(study.created), study.uid)
+    left = _row_change(before, key, before.backlog.columns() if before.backlog else None, backlog.columns())
+    return Plan((*operations, *left, *_row_changes(before, after)), after, key)
 
 
 def newest_values(old: JsonDataSet, new: JsonDataSet) -> JsonDataSet:
     """Attributes after a store: the new value where there is one, else the old."""
     return {**old, **{tag: element for tag, element in new.items() if element.get("Value") or tag not in old}}
+
+
+def _with_class(attributes: JsonDataSet, old: JsonDataSet, sop_class: str) -> JsonDataSet:
+    """Attributes of a series, with the classes of its old ones and another one, up to `MAX_CLASSES` of them."""
+    known = values_of(old, SOP_CLASS_UID)
+    found = sorted({*known, sop_class}) if sop_class and len(known) < MAX_CLASSES else known
+    return {**attributes, SOP_CLASS_UID: {"vr": "UI", "Value": found}}
 
 
 def _counted(modalities: Mapping[str, int], old: Series | None, new: Series | None) -> dict[str, int]:
@@ -197,7 +231,7 @@ def _counted(modalities: Mapping[str, int], old: Series | None, new: Series | No
 def _garbage_notes(instances: Sequence[StoredInstance], moment: Moment) -> list[Operation]:
     if not instances:
         return []
-    return [Operation("put", keys.sweep_row(moment.due, moment.tag), note_columns(garbage_of(instances)))]
+    return [NoteChange(moment.due, moment.tag, garbage_of(instances)).operation()]
 
 
 def _row_changes(before: StudyState, after: StudyState) -> list[Operation]:
@@ -216,6 +250,8 @@ def _row_changes(before: StudyState, after: StudyState) -> list[Operation]:
     operations += [
         Operation("put", name, columns) for name, columns in new_rows.items() if old_rows.get(name) != columns
     ]
+    known, used = _vocabulary(before), _vocabulary(after)
+    operations += [Operation("put", name, columns) for name, columns in used.items() if name not in known]
     return operations
 
 
@@ -246,3 +282,16 @@ def _search_rows(state: StudyState) -> dict[str, Columns]:
         if series is not None:
             rows |= series_search_rows(state.study, series)
     return rows
+
+
+def _texts(state: StudyState) -> frozenset[Texts]:
+    """All texts of the study and of the series in the state that have text rows."""
+    if state.study is None:
+        return frozenset()
+    series = (series_texts(state.study, each) for each in state.series.values() if each is not None)
+    return study_texts(state.study).union(*series)
+
+
+def _vocabulary(state: StudyState) -> dict[str, Columns]:
+    """What the series in the state have in the vocabularies."""
+    return {name: columns for each in state.series.values() if each for name, columns in vocabulary_rows(each).items()}

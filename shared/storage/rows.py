@@ -1,14 +1,13 @@
-"""What stands in the columns of study, series and instance rows, both ways; and the work notes of the sweep.
+"""What stands in the columns of study, series and instance rows, both ways.
 
 `docs/storage-format.md` describes the same columns in prose. Attributes are kept as compact DICOM JSON text.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from shared.model import InstanceKey, JsonDataSet, NewInstance, Series, StoredInstance, Study
+from shared.model import JsonDataSet, NewInstance, Series, StoredInstance, Study
 from shared.storage import keys
 from shared.storage.table import MAX_BINARY_COLUMN, MAX_TEXT_COLUMN, Column, Row
 
@@ -18,6 +17,7 @@ INSTANCE_COLUMNS = (
     "length",
     "transferSyntax",
     "sopClass",
+    "number",
     "created",
     "metadataApart",
     "framesApart",
@@ -100,6 +100,8 @@ def instance_columns(instance: NewInstance, created: int) -> dict[str, Column]:
         "sopClass": instance.sop_class,
         "created": created,
     }
+    if instance.number:
+        columns["number"] = instance.number
     for name, data in (("metadata", instance.metadata), ("frames", instance.frames), ("bulk", instance.bulk)):
         if not _fits(data):
             columns[f"{name}Apart"] = 1
@@ -124,6 +126,7 @@ def instance_of(row: Row) -> StoredInstance:
         frames_apart=bool(columns.get("framesApart")),
         bulk=columns.get("bulk"),
         bulk_apart=bool(columns.get("bulkApart")),
+        number=columns.get("number") or "",
     )
 
 
@@ -148,80 +151,17 @@ def attributes_text(attributes: JsonDataSet) -> str:
     text = _dump(attributes)
     kept = dict(attributes)
     for tag in sorted(kept, key=lambda tag: len(_dump(kept[tag])), reverse=True):
-        if _units(text) <= MAX_TEXT_COLUMN:
+        if text_units(text) <= MAX_TEXT_COLUMN:
             break
         kept[tag] = {"vr": kept[tag]["vr"], "cut": True}
         text = _dump(kept)
     return text
 
 
-def _units(text: str) -> int:
+def text_units(text: str) -> int:
     """UTF-16 code units, by which the service measures a column."""
     return len(text.encode("utf-16-le", "replace")) // 2
 
 
 def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-@dataclass(frozen=True, slots=True)
-class Garbage:
-    """Blobs that no row names any more."""
-
-    blobs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """The blobs of a version that no row named when it was looked for; to be looked for again before they go."""
-
-    blobs: tuple[str, ...]
-    version: str
-    owner: InstanceKey
-
-
-@dataclass(frozen=True, slots=True)
-class UnfinishedDelete:
-    """A delete of a study, or of one series, that takes several transactions; instances newer than `before` stay."""
-
-    study: str
-    series: str | None
-    before: int
-
-
-type SweepNote = Garbage | Orphan | UnfinishedDelete
-#: What a commit does to the sweep's notes: the RowKey of one, and what to write there, or None to remove it.
-type NoteChange = tuple[str, SweepNote | None]
-
-
-def note_columns(note: SweepNote) -> dict[str, Column]:
-    """Columns of a sweep row."""
-    match note:
-        case Garbage(blobs):
-            return {"kind": "garbage", "blobs": " ".join(blobs)}
-        case Orphan(blobs, version, owner):
-            return {
-                "kind": "orphan",
-                "blobs": " ".join(blobs),
-                "version": version,
-                "owner": keys.instance_row(owner),
-            }
-        case UnfinishedDelete(study, series, before):
-            return {"kind": "delete", "study": study, "seriesUid": series or "", "before": before}
-
-
-def note_of(columns: Mapping[str, Any]) -> SweepNote:
-    """The note in the columns of a sweep row."""
-    match columns["kind"]:
-        case "garbage":
-            return Garbage(tuple(columns["blobs"].split()))
-        case "orphan":
-            owner = keys.key_of_instance_row(columns["owner"])
-            return Orphan(tuple(columns["blobs"].split()), columns["version"], owner)
-        case _:
-            return UnfinishedDelete(columns["study"], columns["seriesUid"] or None, columns["before"])
-
-
-def garbage_of(instances: Sequence[StoredInstance]) -> Garbage:
-    """The note that leaves every blob of some instances to the sweep. Under 300 instances fit into one note."""
-    return Garbage(tuple(name for instance in instances for name in blobs_of(instance)))

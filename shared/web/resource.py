@@ -1,6 +1,6 @@
 """What every request says before its own business: version, study, series, instance, and what it accepts."""
 
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 
@@ -66,6 +66,11 @@ class Urls:
     def root(self) -> str:
         """The URL that the version is appended to, without a slash at its end."""
         return str(self._base)
+
+    @property
+    def of_version(self) -> str:
+        """The URL below which the resources of the version lie, without a slash at its end."""
+        return f"{self._base}/{quote(self._version, safe='')}"
 
     @property
     def host(self) -> str:

@@ -1,18 +1,33 @@
-"""The HTTP side of Search (PS3.18 §10.6)."""
+"""The HTTP side of Search (PS3.18 §10.6): parameters in, a page of results and what is to know of the others out.
+
+Warning         where there are more results, how many if that is known (PS3.18 §8.3.4.4); or that some may be
+                missing, because the search was cut short
+Link            the next page; unlike one by offset it repeats and skips nothing, whatever is stored meanwhile
+X-Total-Count   how many results all pages have, where that is cheap to tell
+"""
 
 import json
+from collections.abc import Iterable
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.dicomweb.negotiation import negotiate_json
-from shared.dicomweb.query import SearchResource, parse_query
-from shared.services.search import SearchService
+from shared.dicomweb.paging import token_of
+from shared.dicomweb.query import Query, SearchResource, parse_query
+from shared.model import Level
+from shared.services.search import SearchResults, SearchService
 from shared.web.problems import answering_problems
 from shared.web.resource import Urls, accept_of, scope_of, version_of
 
-#: PS3.18 §8.3.4.4 has this text for results that were limited by the service.
-CUT_SHORT = '299 {host}: "There are additional results that can be requested"'
+#: The standard's texts for results beyond the page.
+MORE = "There are additional results that can be requested"
+MORE_COUNTED = "There are {remaining} additional results that can be requested"
+#: The search was given up after so many rows that did not match that there may be matches nobody looked at.
+CUT_SHORT = "The search was cut short: there may be results that are missing here. Please ask for fewer"
+
+_NAMES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
 
 
 class SearchHandlers:
@@ -27,12 +42,35 @@ class SearchHandlers:
         version_of(request)
         media = negotiate_json(accept_of(request))
         scope = scope_of(request)
-        parameters = [(name, value) for name, value in request.query_params.multi_items() if name != "accept"]
-        results = await self._service.search(parse_query(parameters, resource), scope, Urls(request).of)
+        parameters = request.query_params.multi_items()
+        query = parse_query([(name, value) for name, value in parameters if name != "accept"], resource)
+        urls = Urls(request)
+        results = await self._service.search(query, scope, urls.of)
         headers = {}
-        if results.cut:
-            headers["Warning"] = CUT_SHORT.format(host=request.url.hostname or "localhost")
+        if (text := _warning(query, results)) is not None:
+            headers["Warning"] = f'299 {urls.host} "{text}"'
+        if results.last is not None:
+            url = f"{urls.of(scope) if scope else urls.of_version}/{_NAMES[resource.level]}"
+            next_page = _next_query(parameters, token_of(results.last))
+            headers["Link"] = f'<{url}?{next_page}>; rel="next"'
+        if results.total is not None:
+            headers["X-Total-Count"] = str(results.total)
         if not results.data_sets:
             return Response(status_code=204, headers=headers)
-        text = json.dumps(results.data_sets, ensure_ascii=False, separators=(",", ":"))
-        return Response(text.encode("utf-8", "replace"), headers={**headers, "Content-Type": media})
+        body = json.dumps(results.data_sets, ensure_ascii=False, separators=(",", ":"))
+        return Response(body.encode("utf-8", "replace"), headers={**headers, "Content-Type": media})
+
+
+def _warning(query: Query, results: SearchResults) -> str | None:
+    if results.cut:
+        return CUT_SHORT
+    if results.last is None:
+        return None
+    if results.total is None or query.after is not None:  # behind a cursor nobody knows how many came before
+        return MORE
+    return MORE_COUNTED.format(remaining=results.total - query.offset - len(results.data_sets))
+
+
+def _next_query(parameters: Iterable[tuple[str, str]], token: str) -> str:
+    kept = [(name, value) for name, value in parameters if name.lower() not in ("cursor", "offset")]
+    return urlencode([*kept, ("cursor", token)], quote_via=quote)

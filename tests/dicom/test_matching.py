@@ -1,13 +1,16 @@
 """Folding and comparing values, as tables; and that no pattern can make a match take for ever."""
 
+import datetime
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.dicom.attributes import SEARCHABLE_BY_TAG
+from shared.dicom.attributes import MOMENTS, SEARCHABLE_BY_TAG
 from shared.dicom.matching import (
+    MAX_ITEMS,
     Exact,
     Fuzzy,
     Range,
@@ -16,6 +19,7 @@ from shared.dicom.matching import (
     fold,
     fold_name,
     fold_text,
+    fold_time,
     folded_values,
     name_forms,
     satisfies,
@@ -141,3 +145,96 @@ def test_patterns_match_as_their_definition_says(pattern: str, value: str) -> No
         return bool(value) and pattern[0] in ("?", value[0]) and matches(pattern[1:], value[1:])
 
     assert satisfies(Wildcard(pattern), PATIENT_ID, (value,)) == matches(pattern, value)
+
+
+# Times, numbers, moments and paths
+
+
+@pytest.mark.parametrize(
+    ("value", "first", "last"),
+    [
+        ("10", "100000000000", "105959999999"),
+        ("1015", "101500000000", "101559999999"),
+        ("101530", "101530000000", "101530999999"),
+        ("101530.25 ", "101530250000", "101530259999"),
+        ("10:15:30", "101530000000", "101530999999"),
+        ("235960", "235960000000", "235960999999"),
+    ],
+)
+def test_a_time_is_what_it_may_mean(value: str, first: str, last: str) -> None:
+    assert (fold_time(value, last=False), fold_time(value, last=True)) == (first, last)
+
+
+@pytest.mark.parametrize("value", ["", "1", "24", "1060", "101575", "101530.", "101530.1234567", "noon", "10-11"])
+def test_what_is_no_time_is_found_by_none(value: str) -> None:
+    assert fold_time(value, last=False) is None
+    assert fold("TM", value) == ""
+
+
+@pytest.mark.parametrize(("value", "expected"), [("3", "3"), ("0003 ", "3"), ("-05", "-5"), ("+7", "7"), ("0", "0")])
+def test_numbers_are_compared_as_numbers(value: str, expected: str) -> None:
+    assert fold("IS", value) == expected
+
+
+STEP_ID = SEARCHABLE_BY_TAG["00400275.00400009"]
+
+
+def test_any_item_of_a_sequence_may_match() -> None:
+    items = [{"00400009": {"vr": "SH", "Value": [value, "second"]}} for value in ("A1", "B2", "A1")]
+    data_set = {"00400275": {"vr": "SQ", "Value": [*items, {}]}}
+    assert folded_values(data_set, STEP_ID) == ("a1", "b2")
+    assert satisfies(Exact(("b2",)), STEP_ID, folded_values(data_set, STEP_ID))
+    assert folded_values({"00400275": {"vr": "SQ"}}, STEP_ID) == ()
+    assert folded_values({"00400275": {"vr": "LO", "Value": ["text"]}}, STEP_ID) == ()
+
+
+def test_a_hostile_sequence_is_looked_at_only_so_far() -> None:
+    items = [{"00400009": {"vr": "SH", "Value": [str(number)]}} for number in range(1000)]
+    assert len(folded_values({"00400275": {"vr": "SQ", "Value": items}}, STEP_ID)) == MAX_ITEMS
+
+
+def study_at(date: str, time: str, zone: str = "") -> dict[str, dict[str, object]]:
+    values = {"00080020": ("DA", date), "00080030": ("TM", time), "00080201": ("SH", zone)}
+    return {tag: {"vr": vr, "Value": [value]} for tag, (vr, value) in values.items() if value}
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "zone", "wanted", "expected"),
+    [
+        ("20200101", "0030", "", None, "20200101003000000000"),
+        ("20200101", "0030", "", 60, "20200101003000000000"),
+        ("20200101", "0030", "+0100", None, "20200101003000000000"),
+        ("20200101", "0030", "+0100", 60, "20200101003000000000"),
+        ("20200101", "0030", "+0100", 0, "20191231233000000000"),
+        ("20191231", "2330", "-0530", 60, "20200101060000000000"),
+        ("20191231", "235960.5", "+0000", 0, "20191231235959500000"),
+    ],
+)
+def test_moments(date: str, time: str, zone: str, wanted: int | None, expected: str) -> None:
+    attribute = replace(MOMENTS["00080020"], zone=wanted)
+    assert folded_values(study_at(date, time, zone), attribute) == (expected,)
+
+
+@pytest.mark.parametrize(("date", "time"), [("", "10"), ("20200101", ""), ("2020", "10"), ("20200101", "noon")])
+def test_without_date_or_time_there_is_no_moment(date: str, time: str) -> None:
+    assert folded_values(study_at(date, time), MOMENTS["00080020"]) == ()
+
+
+def test_a_moment_beyond_the_calendar_is_none() -> None:
+    attribute = replace(MOMENTS["00080020"], zone=-720)
+    assert folded_values(study_at("00010101", "0000", "+1400"), attribute) == ()
+    assert folded_values(study_at("20201350", "0000", "+1400"), attribute) == ()
+
+
+@given(
+    st.datetimes(datetime.datetime(1900, 1, 1), datetime.datetime(2100, 1, 1)),
+    st.integers(-12 * 60, 14 * 60),
+    st.integers(-12 * 60, 14 * 60),
+)
+def test_moments_move_as_python_moves_them(moment: datetime.datetime, own: int, wanted: int) -> None:
+    offset = f"{'-' if own < 0 else '+'}{abs(own) // 60:02}{abs(own) % 60:02}"
+    data_set = study_at(f"{moment.year:04}{moment:%m%d}", f"{moment:%H%M%S.%f}", offset)
+    zone = datetime.timezone(datetime.timedelta(minutes=own))
+    there = moment.replace(tzinfo=zone).astimezone(datetime.timezone(datetime.timedelta(minutes=wanted)))
+    found = folded_values(data_set, replace(MOMENTS["00080020"], zone=wanted))
+    assert found == (f"{there.year:04}{there:%m%d%H%M%S%f}",)

@@ -18,7 +18,7 @@ import pytest
 from shared.config import Settings
 from shared.errors import SettingError
 from shared.model import InstanceKey, NewInstance, Series, Study
-from shared.storage import index, keys, rows
+from shared.storage import index, keys, notes, rows, texts
 from shared.storage.table import MAX_BINARY_COLUMN
 from tests.builders import DRAWN_INSTANCE, DRAWN_SERIES, DRAWN_STUDY
 
@@ -277,12 +277,18 @@ def test_the_row_kinds_are_those_of_the_keys() -> None:
         ("i!{study}!{series}!{instance}", keys.instance_row(_KEY)),
         ("x!studies!{time}!{study}", keys.list_row("0" * 13, "1.2")),
         ("x!{tag}!{key}!{time}!{study}", keys.search_row("00100020", "p1", "0" * 13, "1.2")),
-        ("x!{tag}w!{key}!{time}!{study}", keys.search_row("00100010w", "doe", "0" * 13, "1.2")),
+        ("x!{tag}t!{key}!{time}!{study}", keys.search_row(keys.text_family("00100010"), "doe", "0" * 13, "1.2")),
         ("x!{tag}!{key}!{time}!{study}!{series}", keys.search_row("00080060", "ct", "0" * 26, "1.2", "1.2.3")),
         (
             "x!{tag}!{key}!{time}!{study}!{series}!{instance}",
             keys.search_row("00080018", "1.2.3.4", "0" * 26, "1.2", "1.2.3", "1.2.3.4"),
         ),
+        (
+            "x!{tag}t!{key}!{time}!{study}!{series}",
+            keys.search_row(keys.text_family("00400009"), "a1", "0" * 26, "1.2", "1.2.3"),
+        ),
+        ("x!backlog!{time}!{study}", keys.backlog_row("0" * 13, "1.2")),
+        ("v!{tag}!{key}", keys.vocabulary_row("00080060", "ct")),
         ("g!{due}!{id}", keys.sweep_row(1, "ab")),
     ],
 )
@@ -297,7 +303,7 @@ def test_row_keys_have_the_documented_form(form: str, made: str) -> None:
 
 
 def _instance(size: int) -> NewInstance:
-    return NewInstance(_KEY, "0" * 32, 1, "1.2", "1.2", b"m" * size, b"f" * size, {}, {})
+    return NewInstance(_KEY, "0" * 32, 1, "1.2", "1.2", b"m" * size, b"f" * size, {}, {}, b"b" * size, "1")
 
 
 def test_the_columns_are_those_of_the_rows() -> None:
@@ -313,9 +319,11 @@ def test_the_columns_are_those_of_the_rows() -> None:
             *rows.instance_columns(_instance(1), 1),
             *rows.instance_columns(_instance(MAX_BINARY_COLUMN + 1), 1),
         },
-        "garbage": set(rows.note_columns(rows.Garbage(("a",)))),
-        "orphan": set(rows.note_columns(rows.Orphan(("a",), "a", _KEY))),
-        "unfinished delete": set(rows.note_columns(rows.UnfinishedDelete("1.2", None, 1))),
+        "backlog": set(texts.Backlog(1, frozenset(), frozenset()).columns()),
+        "vocabulary": {"value"},
+        "garbage": set(notes.note_columns(notes.Garbage(("a",)))),
+        "orphan": set(notes.note_columns(notes.Orphan(("a",), "a", _KEY))),
+        "unfinished delete": set(notes.note_columns(notes.UnfinishedDelete("1.2", None, 1))),
     }
 
 

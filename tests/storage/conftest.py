@@ -19,6 +19,7 @@ from shared.storage.archive import Archive
 from shared.storage.blobs import BlobStore
 from shared.storage.commit import Committer
 from shared.storage.index import Index
+from shared.storage.notes import Notes
 from shared.storage.plan import Moment
 from shared.storage.table import IndexTable
 
@@ -114,7 +115,7 @@ class another_bench:
         table = IndexTable(self._table)
         index = Index(table, DEFAULT_PARTITION, self._buckets)
         committer = Committer(table, index.partition_of, self.clock, lambda: 0.5)
-        archive = Archive(BlobStore(self._container), index, table, committer, 1000)
+        archive = Archive(BlobStore(self._container), index, table, committer, Notes(table, index), 1000)
         await archive.open()
         self.calls.clear()
         return Bench(archive, self.clock, self.calls, table)
