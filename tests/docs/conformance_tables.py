@@ -79,7 +79,7 @@ def _media() -> str:
                 f"`{offer.media}`",
                 _form(offer),
                 _short(offer.targets)
-                + ("" if offer.carries is None else f", or what is stored: {_short(offer.carries)}"),
+                + ("" if offer.carries is None else f", or what is stored: {_short(sorted(offer.carries))}"),
                 ", else ".join("as stored" if syntax == ORIGINAL else f"`{syntax}`" for syntax in offer.meant),
             )
             for resource, offers in OFFERS.items()
