@@ -8,15 +8,17 @@ there is neither, images of at most eight bits show their whole range, others th
 
 Facts
 - Integer values of a frame span few numbers, so that a table of all of them is transformed, and the frame looked up.
-- Padding values (PS3.3 §C.7.5.1.1.2) do not count for the range of the values.
+- Padding values (PS3.3 §C.7.5.1.1.2), NaN and infinity do not count for the range of the values.
 """
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.dicom.image import Frame
+from shared.dicom.image import Frame, Image
+from shared.dicom.lookup import Descriptor, descriptor_of, entries_of, in_strips, looked_up, strips
 from shared.errors import CannotRender
 
 if TYPE_CHECKING:
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 
 #: Numbers between the least and the greatest value up to which a table of them is made.
 _TABLE = 1 << 17
-#: Entries of a lookup table; a descriptor that says 0 means so many (PS3.3 §C.11.1.1).
-_MOST_ENTRIES = 1 << 16
+#: Bytes of a pixel up to which that is tried: differences of larger ones do not fit into an index.
+_TABLE_CELLS = 4
 
-_LINEAR, _LINEAR_EXACT, _SIGMOID = "LINEAR", "LINEAR_EXACT", "SIGMOID"
+_FUNCTIONS = _LINEAR, _LINEAR_EXACT, _SIGMOID = "LINEAR", "LINEAR_EXACT", "SIGMOID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,63 +42,79 @@ class Window:
     function: str = _LINEAR
 
 
+type _Transformation = Callable[["NDArray[Any]"], "NDArray[Any]"]
+
+
 def grey(data_set: "Dataset", frame: Frame, number: int, window: Window | None) -> "NDArray[Any]":
-    """A frame, counted from 1, as uint8 of shape (rows, columns). Raises CannotRender for values that make no sense."""
+    """A frame, counted from 1, as uint8 of shape (rows, columns). Raises CannotRender for values that make no sense.
+
+    Takes the memory of the image that is made, of a table or a strip of rows, and what Frame.array takes.
+    """
     import numpy
 
-    values = frame.array()
-    if values.dtype.kind == "f":
-        values = numpy.nan_to_num(values.astype(numpy.float64), posinf=0.0, neginf=0.0)
-    groups = _functional_groups(data_set, number)
-    modality = _modality(data_set, groups)
-    lowest, highest = (int(values.min()), int(values.max())) if values.dtype.kind != "f" else (0, _TABLE)
-    if highest - lowest < _TABLE and values.dtype.kind != "f":
-        measured = modality(numpy.arange(lowest, highest + 1, dtype=numpy.float64))
-        present = _presence(values, lowest, highest)
-        shown = _shown(
-            data_set, frame, groups, window, measured, measured[present & ~_padding(data_set, lowest, highest)]
-        )
-        return shown[values.astype(numpy.int64) - lowest]
-    measured = modality(values.astype(numpy.float64))
-    return _shown(data_set, frame, groups, window, measured, measured)
+    values, image = frame.array(), frame.image
+    groups = functional_groups(data_set, number)
+    modality, padding = _modality(data_set, groups, image), _padding(data_set, image)
+    voi, inverted = _voi(groups, data_set, window), _is_inverted(data_set, frame)
+    lowest, highest = (0, _TABLE) if values.dtype.kind == "f" else (int(values.min()), int(values.max()))
+    # Rescaling overflows and windows divide; what comes of it is dealt with where fractions become eight bits.
+    with numpy.errstate(all="ignore"):
+        whole = _whole_range(image, modality)
+        if highest - lowest < _TABLE and values.dtype.itemsize <= _TABLE_CELLS:
+            numbers = numpy.arange(lowest, highest + 1, dtype=numpy.float64)
+            measured = modality(numbers)
+
+            def present() -> list["NDArray[Any]"]:
+                return [measured[_presence(values, lowest, highest) & ~padding(numbers)]]
+
+            table = _tone(measured, voi or _stretching(whole or _extent(present())), inverted)
+            return in_strips(values, lambda strip: table[strip.astype(numpy.int64) - lowest], dtype=numpy.uint8)
+        stored = (values[top:bottom].astype(numpy.float64) for top, bottom in strips(*values.shape))
+        fraction = voi or _stretching(whole or _extent(modality(strip[~padding(strip)]) for strip in stored))
+
+        def toned(strip: "NDArray[Any]") -> "NDArray[Any]":
+            return _tone(modality(strip.astype(numpy.float64)), fraction, inverted)
+
+        return in_strips(values, toned, dtype=numpy.uint8)
 
 
-def _shown(
-    data_set: "Dataset",
-    frame: Frame,
-    groups: list["Dataset"],
-    window: Window | None,
-    measured: "NDArray[Any]",
-    counted: "NDArray[Any]",
-) -> "NDArray[Any]":
-    """What was measured as 0 to 255; `counted` are the values whose range counts where nothing says what to show."""
+def _tone(measured: "NDArray[Any]", fraction: _Transformation, inverted: bool) -> "NDArray[Any]":
+    """What was measured as 0 to 255. What is no number is as dark, before it is inverted, as the darkest."""
     import numpy
 
-    if window is None and (lut := _voi_lut(groups, data_set)) is not None:
-        fraction = lut(measured)
-    else:
-        chosen = window or _window(groups, data_set)
-        fraction = _windowed(measured, chosen) if chosen else _stretched(frame, data_set, groups, measured, counted)
-    if _is_inverted(data_set, frame):
-        fraction = 1.0 - fraction
-    return numpy.floor(numpy.clip(fraction, 0.0, 1.0) * 255.0 + 0.5).astype(numpy.uint8)
+    shown = numpy.clip(numpy.nan_to_num(fraction(measured)), 0.0, 1.0)
+    eight: NDArray[Any] = numpy.floor((1.0 - shown if inverted else shown) * 255.0 + 0.5).astype(numpy.uint8)
+    return eight
 
 
-def _stretched(
-    frame: Frame, data_set: "Dataset", groups: list["Dataset"], measured: "NDArray[Any]", counted: "NDArray[Any]"
-) -> "NDArray[Any]":
+def _stretching(extent: tuple[float, float]) -> _Transformation:
+    """Fractions of the way from the least to the greatest number."""
     import numpy
 
-    bits = frame.image.bits_stored
-    if not frame.image.floating and bits <= 8:
-        lowest = -(1 << bits - 1) if frame.image.pixel_representation else 0
-        ends = _modality(data_set, groups)(numpy.array([lowest, lowest + (1 << bits) - 1], dtype=numpy.float64))
-        low, high = float(ends.min()), float(ends.max())
-    elif counted.size:
-        low, high = float(counted.min()), float(counted.max())
-    else:
-        low, high = 0.0, 0.0
-    return (measured - low) / (high - low) if high > low else numpy.zeros_like(measured)
+    low, high = extent
+    return lambda values: (values - low) / (high - low) if high > low else numpy.zeros_like(values)
+
+
+def _whole_range(image: Image, modality: _Transformation) -> tuple[float, float] | None:
+    """What the least and the greatest value of at most eight bits stand for; None for values of more."""
+    import numpy
+
+    if image.floating or image.bits_stored > 8:
+        return None
+    lowest = -(1 << image.bits_stored - 1) if image.pixel_representation else 0
+    return _extent([modality(numpy.array([lowest, lowest + (1 << image.bits_stored) - 1], dtype=numpy.float64))])
+
+
+def _extent(measured: Iterable["NDArray[Any]"]) -> tuple[float, float]:
+    """The least and the greatest number there is; 0 and 0 for none."""
+    import numpy
+
+    low, high = math.inf, -math.inf
+    for strip in measured:
+        numbers = strip[numpy.isfinite(strip)]
+        if numbers.size:
+            low, high = min(low, float(numbers.min())), max(high, float(numbers.max()))
+    return (low, high) if low <= high else (0.0, 0.0)
 
 
 def _presence(values: "NDArray[Any]", lowest: int, highest: int) -> "NDArray[Any]":
@@ -104,21 +122,25 @@ def _presence(values: "NDArray[Any]", lowest: int, highest: int) -> "NDArray[Any
     import numpy
 
     present = numpy.zeros(highest - lowest + 1, dtype=bool)
-    present[values.astype(numpy.int64).ravel() - lowest] = True
+    for top, bottom in strips(*values.shape):
+        present[values[top:bottom].astype(numpy.int64) - lowest] = True
     return present
 
 
-def _padding(data_set: "Dataset", lowest: int, highest: int) -> "NDArray[Any]":
-    """Which of the numbers are padding (Pixel Padding Value and Pixel Padding Range Limit)."""
+def _padding(data_set: "Dataset", image: Image) -> _Transformation:
+    """Tells which stored values are padding (Pixel Padding Value, and Range Limit, of integers or floats)."""
     import numpy
 
-    numbers = numpy.arange(lowest, highest + 1)
-    first = number_of(data_set, "PixelPaddingValue")
+    kind = {32: "Float", 64: "DoubleFloat"}[image.bits_allocated] if image.floating else ""
+    first = number_of(data_set, f"{kind}PixelPaddingValue")
     if first is None:
-        return numpy.zeros(numbers.shape, dtype=bool)
-    last = number_of(data_set, "PixelPaddingRangeLimit")
-    low, high = sorted((first, first if last is None else last))
-    return (numbers >= low) & (numbers <= high)
+        return lambda values: numpy.zeros(values.shape, dtype=bool)
+    last = number_of(data_set, f"{kind}PixelPaddingRangeLimit")
+    # Some write negative numbers without their sign (US for SS).
+    wrapped = bool(image.pixel_representation) and not image.floating and image.bits_allocated <= 16
+    ends = [first, first if last is None else last]
+    low, high = sorted(end - 0x10000 if wrapped and end >= 0x8000 else end for end in ends)
+    return lambda values: (values >= low) & (values <= high)
 
 
 def _is_inverted(data_set: "Dataset", frame: Frame) -> bool:
@@ -129,7 +151,7 @@ def _is_inverted(data_set: "Dataset", frame: Frame) -> bool:
 # Where transformations are
 
 
-def _functional_groups(data_set: "Dataset", number: int) -> list["Dataset"]:
+def functional_groups(data_set: "Dataset", number: int) -> list["Dataset"]:
     """The functional groups of a frame, its own before those of all (PS3.3 §C.7.6.16)."""
     own = _items(data_set, "PerFrameFunctionalGroupsSequence")
     return [*own[number - 1 : number], *_items(data_set, "SharedFunctionalGroupsSequence")[:1]]
@@ -140,7 +162,7 @@ def _items(data_set: "Dataset", keyword: str) -> list["Dataset"]:
     return [] if value is None or isinstance(value, (str, bytes)) else list(value)
 
 
-def _sources(groups: list["Dataset"], data_set: "Dataset", keyword: str) -> list["Dataset"]:
+def sources(groups: list["Dataset"], data_set: "Dataset", keyword: str) -> list["Dataset"]:
     """Where an attribute may be: in a macro of the frame, of all frames, or in the image itself."""
     return [*(item for group in groups for item in _items(group, keyword)[:1]), data_set]
 
@@ -165,16 +187,13 @@ def finite(value: Any) -> float | None:
 # What they are
 
 
-type _Transformation = Callable[["NDArray[Any]"], "NDArray[Any]"]
-
-
-def _modality(data_set: "Dataset", groups: list["Dataset"]) -> _Transformation:
+def _modality(data_set: "Dataset", groups: list["Dataset"], image: Image) -> _Transformation:
     """Modality LUT, or rescale slope and intercept (PS3.3 §C.11.1)."""
     sequence = _items(data_set, "ModalityLUTSequence")
     if sequence:
-        table, first, _ = _table(sequence[0])
-        return lambda values: _looked_up(table, first, values)
-    for source in _sources(groups, data_set, "PixelValueTransformationSequence"):
+        table, descriptor = _table(sequence[0], signed=bool(image.pixel_representation))
+        return lambda values: looked_up(table, descriptor.first, values)
+    for source in sources(groups, data_set, "PixelValueTransformationSequence"):
         slope, intercept = number_of(source, "RescaleSlope"), number_of(source, "RescaleIntercept")
         if slope is not None or intercept is not None:
             factor, summand = 1.0 if slope is None else slope, intercept or 0.0
@@ -182,19 +201,34 @@ def _modality(data_set: "Dataset", groups: list["Dataset"]) -> _Transformation:
     return lambda values: values
 
 
+def _voi(groups: list["Dataset"], data_set: "Dataset", asked: Window | None) -> _Transformation | None:
+    """Fractions of what is to be seen (PS3.3 §C.11.2): by the window asked for, the first VOI LUT, the first window.
+
+    None where there is nothing of all that. Raises CannotRender for a window that no request should have got here with.
+    """
+    if asked is not None:
+        if finite(asked.center) is None or (finite(asked.width) or 0.0) <= 0 or asked.function not in _FUNCTIONS:
+            raise CannotRender("the window asked for is none: its width is not positive, or its function not known")
+        return functools.partial(_windowed, window=asked)
+    lut = _voi_lut(groups, data_set)
+    window = None if lut else _window(groups, data_set)
+    return functools.partial(_windowed, window=window) if window else lut
+
+
 def _voi_lut(groups: list["Dataset"], data_set: "Dataset") -> _Transformation | None:
     """The first VOI LUT, giving fractions of its greatest value (PS3.3 §C.11.2.1.1); None where there is none."""
-    for source in _sources(groups, data_set, "FrameVOILUTSequence"):
+    for source in sources(groups, data_set, "FrameVOILUTSequence"):
         sequence = _items(source, "VOILUTSequence")
         if sequence:
-            table, first, greatest = _table(sequence[0])
-            return lambda values: _looked_up(table, first, values) / greatest
+            table, descriptor = _table(sequence[0], signed=False)
+            greatest = float((1 << descriptor.bits) - 1)
+            return lambda values: looked_up(table, descriptor.first, values) / greatest
     return None
 
 
 def _window(groups: list["Dataset"], data_set: "Dataset") -> Window | None:
     """The first window (PS3.3 §C.11.2.1.2); None where there is none that can be used."""
-    for source in _sources(groups, data_set, "FrameVOILUTSequence"):
+    for source in sources(groups, data_set, "FrameVOILUTSequence"):
         center, width = number_of(source, "WindowCenter"), number_of(source, "WindowWidth")
         function = str(source.get("VOILUTFunction") or _LINEAR).strip().upper()
         if center is not None and width is not None and width > 0:
@@ -215,29 +249,9 @@ def _windowed(values: "NDArray[Any]", window: Window) -> "NDArray[Any]":
     return (values - (window.center - 0.5)) / (window.width - 1.0) + 0.5
 
 
-def _table(item: "Dataset") -> tuple["NDArray[Any]", float, float]:
-    """A lookup table: its entries, the value of the first, and the greatest entry its bits allow."""
+def _table(item: "Dataset", *, signed: bool) -> tuple["NDArray[Any]", Descriptor]:
+    """A lookup table, its entries as numbers that can be reckoned with."""
     import numpy
 
-    descriptor, data = item.get("LUTDescriptor"), item.get("LUTData")
-    if descriptor is None or data is None or isinstance(descriptor, (str, bytes)) or len(descriptor) < 3:
-        raise CannotRender("a lookup table of the image is incomplete")
-    count, first, bits = int(descriptor[0]), float(descriptor[1]), int(descriptor[2])
-    count = count or _MOST_ENTRIES
-    if isinstance(data, bytes):
-        packed = len(data) < 2 * count and bits <= 8
-        entries = numpy.frombuffer(data[: len(data) // 2 * 2], numpy.uint8 if packed else numpy.dtype("<u2"))
-    else:
-        values = data if hasattr(data, "__len__") else [data]
-        entries = numpy.array([int(value) & 0xFFFF for value in values[:_MOST_ENTRIES]], dtype=numpy.uint16)
-    entries = entries[:count].astype(numpy.float64)
-    if not entries.size or not 1 <= bits <= 16:
-        raise CannotRender("a lookup table of the image is empty or has an impossible descriptor")
-    return entries, first, float((1 << bits) - 1)
-
-
-def _looked_up(table: "NDArray[Any]", first: float, values: "NDArray[Any]") -> "NDArray[Any]":
-    import numpy
-
-    places = numpy.clip(numpy.floor(values - first), 0, table.size - 1).astype(numpy.int64)
-    return table[places]
+    descriptor = descriptor_of(item.get("LUTDescriptor"), signed=signed)
+    return entries_of(item, "LUTData", descriptor).astype(numpy.float64), descriptor

@@ -8,7 +8,6 @@ something is stored or deleted.
 Left out: what the client wants of the image (dicomweb/rendered.py), how it is made (dicom/rendering.py).
 """
 
-import asyncio
 import io
 from dataclasses import dataclass
 
@@ -74,13 +73,13 @@ class RenderingService:
 
     async def render(self, picture: Picture, rendering: Rendering) -> bytes:
         """The image. Raises CannotTranscode or CannotRender when it cannot be made."""
-        frame = await self._pixels.decoded_frame(picture.pixels, picture.number)
         rest = await self._pixels.rest(picture.pixels.instance)
 
-        def draw() -> bytes:
+        def draw(stored: bytes) -> bytes:
+            frame = self._pixels.decode(picture.pixels, stored)
             return render(pydicom.dcmread(io.BytesIO(rest), force=True), frame, picture.number, rendering)
 
-        return await asyncio.get_running_loop().run_in_executor(self._pixels.parsing, draw)
+        return await self._pixels.with_frame(picture.pixels, picture.number, draw)
 
     async def _representative(self, scope: Scope) -> InstancePixels:
         """The instance that stands for a study or series."""
