@@ -177,7 +177,7 @@ class PixelReader:
 
 
 class Room:
-    """So many bytes, taken and given back. Whoever wants more than is left waits; more than all of it is taken alone."""
+    """So many bytes, taken and given back. Whoever wants more than is left waits; more than all is taken alone."""
 
     def __init__(self, size: int) -> None:
         self._size = size
