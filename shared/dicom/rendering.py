@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from shared.dicom.colour import PALETTE, rgb
 from shared.dicom.grayscale import Window, finite, functional_groups, grey, sources
 from shared.dicom.image import Frame
-from shared.errors import CannotRender
+from shared.errors import BadRequest, CannotRender, ServiceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,12 +63,13 @@ class Rendering:
 def render(data_set: "Dataset", frame: Frame, number: int, rendering: Rendering) -> bytes:
     """The image of a frame, counted from 1; work for a thread.
 
-    `data_set` is that of the instance, without its pixel data. Raises CannotRender when the image cannot be made.
+    `data_set` is that of the instance, without its pixel data. Raises CannotRender when the image cannot be made,
+    BadRequest when the region of the viewport lies outside of it.
     """
     try:
         image = _pillow(_pixels(data_set, frame, number, rendering.window))
         return _encoded(_viewed(image, rendering.viewport, _pixel_aspect(data_set, number)), rendering)
-    except (CannotRender, ImportError):
+    except (ServiceError, ImportError):
         raise  # a package that is not installed is a defect of the deployment, not of the image
     except Exception as error:
         # Lookup tables, windows and sizes come from the file: libraries raise anything, and may quote values.
@@ -98,7 +99,7 @@ def _viewed(image: "Pillow.Image", viewport: Viewport | None, aspect: float) -> 
     right = image.width if viewport.region_width is None else min(image.width, left + viewport.region_width)
     bottom = image.height if viewport.region_height is None else min(image.height, top + viewport.region_height)
     if left >= right or top >= bottom:
-        raise CannotRender("the region of the viewport lies outside of the image")
+        raise BadRequest("The query parameter 'viewport' is invalid. The region lies outside of the image.")
     shown_width, shown_height = right - left, (bottom - top) * aspect
     scale = min(viewport.width / shown_width, viewport.height / shown_height)
     size = (max(1, round(shown_width * scale)), max(1, round(shown_height * scale)))

@@ -1,19 +1,22 @@
 """Rendered images (PS3.18 §10.4.1.1.3, §10.4.1.1.4): which frame stands for a resource, and the image of it.
 
-    study --a series of images--> series --the middle of what was stored--> instance --representative frame--> image
+    study --a series of images--> series --the middle of its instances--> instance --representative frame--> image
 
 What stands for a study or series is found with a few storage calls, whatever their size, and stays the same until
-something is stored or deleted.
+something is stored or deleted. Of a series of more than a page of the index, that is the middle of the first page. What
+no codec decodes stands for something only where there is nothing else.
 
 Left out: what the client wants of the image (dicomweb/rendered.py), how it is made (dicom/rendering.py).
 """
 
 import io
+import math
 from dataclasses import dataclass
 
 import pydicom
 
 from shared.dicom.attributes import MODALITY
+from shared.dicom.codecs import DECODABLE
 from shared.dicom.matching import values_of
 from shared.dicom.rendering import Rendering, render
 from shared.errors import NotFound
@@ -26,8 +29,8 @@ TRIED = 8
 
 #: Modalities whose objects are no pictures, or say something about others (PS3.3 §C.7.3.1.1.1): the last to be shown.
 _NO_PICTURES = frozenset(
-    "ANN ASMT AU DOC ECG EEG EMG EOG EPS FID HD IVOCT KO PLAN PR REG RTDOSE RTPLAN RTRECORD RTSTRUCT RWV SEG SMR SR "
-    "SRF STAIN TEXTUREMAP".split()
+    "ANN ASMT AU CTPROTOCOL DOC ECG EEG EMG EOG EPS FID HD KO M3D PLAN POS PR REG RESP RTDOSE RTPLAN RTRECORD "
+    "RTSTRUCT RWV SEG SMR SR SRF STAIN TEXTUREMAP XAPROTOCOL".split()
 )
 _SERIES_NUMBER = "00200011"
 _REPRESENTATIVE_FRAME = "00286010"
@@ -72,7 +75,7 @@ class RenderingService:
         return Picture(found, number)
 
     async def render(self, picture: Picture, rendering: Rendering) -> bytes:
-        """The image. Raises CannotTranscode or CannotRender when it cannot be made."""
+        """The image. Raises CannotTranscode or CannotRender when it cannot be made, BadRequest as `render` does."""
         rest = await self._pixels.rest(picture.pixels.instance)
 
         def draw(stored: bytes) -> bytes:
@@ -88,30 +91,50 @@ class RenderingService:
             candidates = [scope.series]
         else:
             candidates = [each.uid for each in sorted(await index.list_series(scope.study), key=_as_shown)]
-        seen = False
+        seen, undecodable = False, None
         for series in candidates[:TRIED]:
             first_page: list[StoredInstance] = await anext(index.list_instances(scope.study, series), [])
             seen = seen or bool(first_page)
-            for instance in _from_the_middle(first_page)[:TRIED]:
-                reread = await index.get_instance(instance.key, COLUMNS)
-                if reread is not None and (reread.frames is not None or reread.frames_apart):
-                    return await self._pixels.pixels_of(reread)
+            found = await self._with_pixels(_from_the_middle(first_page)[:TRIED])
+            if found is not None and found.transfer_syntax in DECODABLE:
+                return await self._pixels.pixels_of(found)
+            undecodable = undecodable or found
+        if undecodable is not None:
+            # Rendering it says why it cannot be shown.
+            return await self._pixels.pixels_of(undecodable)
         raise NotFound("There is no image to show.") if seen else not_found(scope)
+
+    async def _with_pixels(self, instances: list[StoredInstance]) -> StoredInstance | None:
+        """The first of some instances that has frames, reread with what is needed to show them."""
+        for instance in instances:
+            reread = await self._pixels.archive.index.get_instance(instance.key, COLUMNS)
+            if reread is not None and (reread.frames is not None or reread.frames_apart):
+                return reread
+        return None
 
 
 def _as_shown(series: Series) -> tuple[bool, float, int, str]:
     """Pictures first, then by Series Number, then as they were stored."""
     modality = next(iter(values_of(series.attributes, MODALITY)), "")
     number = next(iter(series.attributes.get(_SERIES_NUMBER, {}).get("Value", ())), None)
-    known = float(number) if isinstance(number, int) else float("inf")
+    known = number if isinstance(number, int) else math.inf
     return (modality in _NO_PICTURES, known, series.created, series.uid)
 
 
 def _from_the_middle(instances: list[StoredInstance]) -> list[StoredInstance]:
-    """Instances in the order they were stored, the middle one first, then its neighbours."""
-    ordered = sorted(instances, key=lambda each: (each.created, each.key))
+    """Instances by Instance Number, then as they were stored: the middle one first, then its neighbours.
+
+    Those that cannot be decoded come last.
+    """
+    ordered = sorted(instances, key=lambda each: (_counted(each.number), each.created, each.key))
     middle = len(ordered) // 2
-    return [ordered[position] for position in sorted(range(len(ordered)), key=lambda each: abs(each - middle))]
+    outwards = [ordered[position] for position in sorted(range(len(ordered)), key=lambda each: abs(each - middle))]
+    return sorted(outwards, key=lambda each: each.transfer_syntax not in DECODABLE)
+
+
+def _counted(number: str) -> float:
+    """An Instance Number; those without one come last."""
+    return float(number) if number else math.inf
 
 
 def _representative_frame(metadata: JsonDataSet, count: int) -> int | None:

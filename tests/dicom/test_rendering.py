@@ -19,7 +19,7 @@ from shared.dicom.image import Frame, Image, image_of
 from shared.dicom.instance import read_instance
 from shared.dicom.part10 import Part10Scanner
 from shared.dicom.rendering import Rendering, Viewport, Window, render
-from shared.errors import CannotRender
+from shared.errors import BadRequest
 from tests.dicom.pictures import RAMP, colour, eight_bits, floats, grey, lut, pixels_of, shown
 
 PNG = Rendering("image/png")
@@ -258,7 +258,7 @@ def test_a_region_is_cut_and_mirrored() -> None:
 
 
 def test_a_region_outside_of_the_image_is_refused() -> None:
-    with pytest.raises(CannotRender, match="outside"):
+    with pytest.raises(BadRequest, match="outside"):
         shown(Dataset(), grey(RAMP, signed=True), viewport=Viewport(10, 10, 100, 0))
 
 
