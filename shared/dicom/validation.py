@@ -21,7 +21,7 @@ from shared.dicom.attributes import (
     STUDY_INSTANCE_UID,
     keyword_of,
 )
-from shared.dicom.matching import values_of
+from shared.dicom.matching import strip_padding, values_of
 from shared.model import JsonDataSet
 
 #: Attributes no instance is stored without (PS3.10 §7.1 and the original service's rule for PatientID).
@@ -45,7 +45,8 @@ def missing(data_set: JsonDataSet) -> list[str]:
     return [
         tag
         for tag in REQUIRED
-        if not (values := values_of(data_set, tag)) or (len(values) > 1 and data_set[tag].get("vr") == "UI")
+        if not any(map(strip_padding, values := values_of(data_set, tag)))
+        or (len(values) > 1 and data_set[tag].get("vr") == "UI")
     ]
 
 

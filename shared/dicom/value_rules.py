@@ -29,7 +29,12 @@ _CONTROL = r"\x00-\x1f\x7f"
 _CONTROL_BUT_ESCAPE = r"\x00-\x1a\x1c-\x1f\x7f"  # ESC begins an escape sequence (PS3.5 §6.1.2.5)
 
 _DATE = r"[0-9]{8} *+"
-_POSSIBLE_DATE = r"[0-9]{4}(?:0[0-9]|1[0-2])(?:[0-2][0-9]|3[01]) *+"
+_LEAP_YEAR = r"(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
+# A month or a day that nobody knows is written as 00, as the library of the original service accepts it.
+_DAY = (
+    r"(?:[0-9]{4}(?:0000|(?:0[13578]|1[02])(?:[0-2][0-9]|3[01])|(?:0[469]|11)(?:[0-2][0-9]|30)"
+    rf"|02(?:[01][0-9]|2[0-8]))|{_LEAP_YEAR}0229) *+"
+)
 _SECONDS = r"(?:[0-5][0-9]|60)(?:\.[0-9]{1,6})?"
 _CLOCK = rf"(?:[01][0-9]|2[0-3])(?:[0-5][0-9](?:{_SECONDS})?)?"
 _OFFSET = r"(?:\+(?:0[0-9]|1[0-4])[0-5][0-9]|-(?!0000)(?:0[0-9]|1[0-2])[0-5][0-9])"
@@ -65,7 +70,7 @@ RULES: dict[str, tuple[tuple[_Check, str], ...]] = {
     "CS": (_at_most(16), (_is(r"[A-Z0-9_ ]*"), _INVALID_CHARACTER)),
     "DA": (
         (_is(_range_of(_DATE)), "one of the date values does not match the pattern YYYYMMDD"),
-        (_is(_range_of(_POSSIBLE_DATE)), "one of the date values has a month after 12 or a day after 31"),
+        (_is(_range_of(_DAY)), "one of the date values is no day of the calendar"),
     ),
     "DS": (_at_most(16), (_is(rf" *{_DECIMAL}"), "value is not a decimal number")),
     "DT": (
@@ -115,7 +120,7 @@ _IN_ORDER = {
     "AE": r"[ -\[\]-~]{0,16}+",
     "AS": r"(?:[0-9]{3}[DWMY])?",
     "CS": r"[A-Z0-9_ ]{0,16}+",
-    "DA": rf"(?:{_POSSIBLE_DATE})?",
+    "DA": rf"(?:{_DAY})?",
     "DS": rf"(?![^\\]{{17}})(?: *+{_DECIMAL} *+)?",
     "DT": rf"(?:{_DATE_TIME})?",
     "IS": r"(?: *+[+-]?[0-9]{1,9}+ *+)?",

@@ -42,6 +42,7 @@ MAX_ELEMENTS: Final = 300_000  # elements and items; about 1.7 kB each once pydi
 MAX_DEPTH: Final = 100  # sequences within sequences; pydicom recurses about five calls for each
 
 _UNDEFINED: Final = 0xFFFFFFFF
+_LONG_UNKNOWN: Final = 0xFFFF  # bytes of a UN value from which pydicom leaves it alone
 _ITEM: Final = 0xFFFEE000  # Item
 _ITEM_END: Final = 0xFFFEE00D  # Item Delimitation Item
 _SEQUENCE_END: Final = 0xFFFEE0DD  # Sequence Delimitation Item
@@ -205,7 +206,9 @@ class Walk:
             yield from self._pixel_data(begin, tag, stated or _PIXELS[tag], length)
             return
         end, limit = self._extent(length, level)
-        if tag not in _PIXELS and ((vr == "SQ" and length) or (vr == "UN" and end is None)):
+        # pydicom reads a short UN by the dictionary; a long one that is a sequence is made one it can read.
+        unknown = vr == "UN" and (end is None or (known == "SQ" and length >= _LONG_UNKNOWN))
+        if tag not in _PIXELS and ((vr == "SQ" and length) or unknown):
             if len(stack) >= 2 * MAX_DEPTH:
                 raise MalformedDicom(f"sequences are nested deeper than {MAX_DEPTH}")
             self._emit(head[:-4] + b"\xff\xff\xff\xff")
@@ -236,9 +239,9 @@ class Walk:
             return False
         if nested and tag in _PIXELS:
             return True
-        if vr == "UN" and known not in _BULK_VRS and length < 0xFFFF:
-            return False  # pydicom reads these by the dictionary: identifiers of a file that once was implicit VR
-        return vr in _BULK_VRS
+        # What passed through a system without a dictionary, or is too long for the 16-bit length of its VR (PS3.5
+        # §6.2.2), is UN, but the dictionary knows better.
+        return vr in _BULK_VRS and not (vr == "UN" and known not in _BULK_VRS)
 
     def _pixel_data(self, begin: int, tag: int, vr: str, length: int) -> Steps[None]:
         if self.pixels:

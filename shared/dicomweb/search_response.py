@@ -66,12 +66,13 @@ def computed_of(
 ) -> dict[str, dict[str, Any]]:
     """The attributes that the index computes for a match, and its UIDs as the index spells them."""
     computed: dict[str, dict[str, Any]] = {
-        MODALITIES_IN_STUDY: _element("CS", *sorted(study.modalities)),
         NUMBER_OF_STUDY_RELATED_SERIES: _element("IS", study.series),
         NUMBER_OF_STUDY_RELATED_INSTANCES: _element("IS", study.instances),
         INSTANCE_AVAILABILITY: _element("CS", "ONLINE"),
         RETRIEVE_URL: _element("UR", retrieve_url),
     }
+    if study.modalities:
+        computed[MODALITIES_IN_STUDY] = _element("CS", *sorted(study.modalities))
     if series is not None:
         computed[NUMBER_OF_SERIES_RELATED_INSTANCES] = _element("IS", series.instances)
     if instance is not None:

@@ -27,9 +27,9 @@ CACHE_CONTROL = "private, no-cache"
 
 
 def is_known(tag: str, headers: Sequence[str]) -> bool:
-    """Whether If-None-Match names a tag: quoted, weak or, as the original service writes them, bare."""
-    names = [each.strip().removeprefix("W/").strip('"') for header in headers for each in header.split(",")]
-    return "*" in names or tag in names
+    """Whether If-None-Match names a tag: quoted, weak or, as the original service writes them, bare; in any case."""
+    names = [each.strip().removeprefix("W/").strip('"').lower() for header in headers for each in header.split(",")]
+    return "*" in names or tag.lower() in names
 
 
 def not_modified(request: Request, tag: str) -> Response | None:

@@ -28,7 +28,7 @@ from shared.errors import (
     describe,
 )
 from shared.web.body import drain
-from shared.web.resource import refuse_markup
+from shared.web.resource import refuse_long_audit_headers, refuse_markup
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def answering_problems[S, **P](
     @functools.wraps(handler)
     async def answered(self: S, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> Response:
         try:
-            await _check_query(request)
+            await _check(request)
             response = await handler(self, request, *args, **kwargs)
         except Exception as error:
             response = problem(error)
@@ -83,9 +83,11 @@ def answering_problems[S, **P](
     return answered
 
 
-async def _check_query(request: Request) -> None:
+async def _check(request: Request) -> None:
+    """What no request may have, whatever it asks for."""
     try:
         refuse_markup(request)
+        refuse_long_audit_headers(request)
     except BadRequest:
         await drain(request)
         raise

@@ -54,6 +54,19 @@ def refuse_markup(request: Request) -> None:
         raise BadRequest("The query must not contain '<'.")
 
 
+#: Headers that a client may send for the audit log of the original service: what they begin with, how many, how long.
+AUDIT_PREFIX, MAX_AUDIT_HEADERS, MAX_AUDIT_CHARACTERS = "x-ms-azuredicom-audit-", 10, 2048
+
+
+def refuse_long_audit_headers(request: Request) -> None:
+    """Refuse too many or too long headers for the audit log, as the original service does. Raises BadRequest."""
+    values = [value for name, value in request.headers.items() if name.lower().startswith(AUDIT_PREFIX)]
+    if len(values) > MAX_AUDIT_HEADERS:
+        raise BadRequest(f"There are more than {MAX_AUDIT_HEADERS} audit headers.")
+    if any(len(value) > MAX_AUDIT_CHARACTERS for value in values):
+        raise BadRequest(f"An audit header is longer than {MAX_AUDIT_CHARACTERS} characters.")
+
+
 class Urls:
     """The URLs of an answer: as the client sees the service, in the version it asked for."""
 

@@ -1,13 +1,17 @@
 """Where bulk values lie, what they are called, and how their references become URLs."""
 
 import json
+from io import BytesIO
 
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset, Sequence
 from pydicom.dataelem import DataElement
 from pydicom.encaps import encapsulate
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from shared.dicom.bulk import BulkTable, ReferenceResolver, bulk_name, bulk_table, is_bulk_name, resolved
@@ -74,6 +78,42 @@ def test_an_explicit_unknown_value_has_a_reference() -> None:
     at = raw.index(b"\x08\x00\x05\x00")
     found, _ = read(raw[:at] + b"\x07\x00\x08\x00UN\0\0\x06\x00\x00\x00secret" + raw[at:])
     assert found.metadata["00070008"] == {"vr": "UN", "BulkDataURI": "bulkdata/00070008"}
+
+
+@pytest.mark.filterwarnings("ignore:The value for the data element")  # what pydicom says when it writes one as UN
+def test_long_values_of_unknown_vr_are_what_the_dictionary_knows() -> None:
+    numbers = "\\".join(f"{number}.5" for number in range(16_000))
+    described = [Dataset() for _ in range(4000)]
+    for number, item in enumerate(described):
+        item.ScheduledProcedureStepID = f"STEP{number:08}"
+    raw = instance(
+        ContourData=numbers.split("\\"), RequestAttributesSequence=Sequence(described), TextValue="t" * 70_000
+    )
+    assert len(raw) > 200_000
+    found, table = read(in_unknown_vr(raw, 0x00400275, 0x0040A160, 0x30060050))
+    assert found.metadata["30060050"]["Value"] == [number + 0.5 for number in range(16_000)]
+    assert found.metadata["0040A160"] == {"vr": "UT", "Value": ["t" * 70_000]}
+    steps = [item["00400009"]["Value"] for item in found.metadata["00400275"]["Value"]]
+    assert steps == [[item.ScheduledProcedureStepID] for item in described]
+    assert not table.values
+
+
+def in_unknown_vr(raw: bytes, *tags: int) -> bytes:
+    """The same file with some top-level elements as UN, their values in Implicit VR (PS3.5 §6.2.2)."""
+    implicit = pydicom.dcmread(BytesIO(raw))
+    implicit.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    for tag in tags:
+        one = Dataset()
+        one[tag] = implicit[tag]
+        out = DicomBytesIO()
+        out.is_little_endian, out.is_implicit_VR = True, True
+        write_dataset(out, one)
+        value = out.getvalue()[8:]
+        implicit[tag] = DataElement(tag, "UN", value)
+    made = BytesIO()
+    implicit.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    implicit.save_as(made, implicit_vr=False, little_endian=True)
+    return made.getvalue()
 
 
 def test_pixel_data_is_an_element_from_here_to_there() -> None:

@@ -15,7 +15,7 @@ GOOD: dict[str, list[str]] = {
     "AE": ["STORE_SCP", "a b-c/d", "A" * 16],
     "AS": ["018M", "000D", "120Y", "003W"],
     "CS": ["ORIGINAL", "ISO_IR 192", "A_1 2", "A" * 16],
-    "DA": ["20240229", "20230229", "19760000", "20200101-20200202", "-20200202", "20200101-"],
+    "DA": ["20240229", "20000229", "19760000", "19761200", "20200101-20200202", "-20200202", "20200101-"],
     "DS": ["1", "-1.5", "+.5", "1.", "1e10", "-1.5E-05", "  1.5", "1234567890.12345"],
     "DT": ["2024", "202402", "2024022910", "20240229101500.123456", "20240229+0100", "2024-1200", "202401-202402"],
     "IS": ["0", "-2147483648", "+2147483647", "  12", "000000000000012"],
@@ -34,7 +34,7 @@ GOOD: dict[str, list[str]] = {
 LONG = "value length exceeds {} characters"
 CHARACTER = "value contains invalid character"
 DATE = "one of the date values does not match the pattern YYYYMMDD"
-MONTH_OR_DAY = "one of the date values has a month after 12 or a day after 31"
+MONTH_OR_DAY = "one of the date values is no day of the calendar"
 AGE = "value does not match the pattern nnnD, nnnW, nnnM or nnnY"
 DECIMAL = "value is not a decimal number"
 DATE_TIME = "value does not match the pattern YYYY[MM[DD[HH[MM[SS[.FFFFFF]]]]]][&ZZXX]"
@@ -59,6 +59,10 @@ BAD = [
     ("DA", "20200101-20200102-20200103", DATE),
     ("DA", "20201301", MONTH_OR_DAY),
     ("DA", "20200132", MONTH_OR_DAY),
+    ("DA", "20230229", MONTH_OR_DAY),
+    ("DA", "19000229", MONTH_OR_DAY),
+    ("DA", "20230431", MONTH_OR_DAY),
+    ("DA", "20230015", MONTH_OR_DAY),
     ("DS", "1.2345678901234567", LONG.format(16)),
     ("DS", "1,5", DECIMAL),
     ("DS", "one", DECIMAL),

@@ -219,3 +219,9 @@ def test_padding_of_uids_does_not_count(padding: str) -> None:
     assert outcome.failure is None
     assert outcome.key is not None
     assert (outcome.key.study, outcome.key.instance) == (STUDY, INSTANCE)
+
+
+def test_a_patient_id_of_nothing_but_nuls_is_missing() -> None:
+    outcome, _ = judged(lenient=True, PatientID="\0\0")
+    assert outcome.failure is None
+    assert [each.message for each in outcome.comments] == ["The required tag '(0010,0020)' is missing."]

@@ -1,5 +1,6 @@
 """Which answer each error becomes, what of it is told to whom, and what is checked before any handler."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -9,9 +10,9 @@ from starlette.responses import Response
 
 from shared import errors
 from shared.dicomweb.versions import VERSIONS
-from shared.errors import CannotRender, CannotTranscode, RangeNotSatisfiable, ServiceError, Unavailable
+from shared.errors import BadRequest, CannotRender, CannotTranscode, RangeNotSatisfiable, ServiceError, Unavailable
 from shared.web.problems import STATUS, answering_problems, problem
-from shared.web.resource import accept_of
+from shared.web.resource import accept_of, refuse_long_audit_headers
 
 
 def classes(base: type[ServiceError] = ServiceError) -> set[type[ServiceError]]:
@@ -136,3 +137,20 @@ def test_accept_in_the_query_takes_the_place_of_the_header() -> None:
         "application/dicom+json"
     ]
     assert [each.media for each in accept_of(asked("", "text/html", "image/png"))] == ["text/html", "image/png"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ([("x-ms-azuredicom-audit-a", "v" * 2048)], False),
+        ([("X-MS-AZUREDICOM-AUDIT-a", "v" * 2049)], True),
+        ([(f"x-ms-azuredicom-audit-{number}", "v") for number in range(10)], False),
+        ([(f"x-ms-azuredicom-audit-{number}", "v") for number in range(11)], True),
+        ([(f"x-other-{number}", "v" * 3000) for number in range(20)], False),
+    ],
+)
+def test_audit_headers_are_few_and_short(headers: list[tuple[str, str]], refused: bool) -> None:
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers]
+    request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": raw})
+    with pytest.raises(BadRequest, match="audit header") if refused else contextlib.nullcontext():
+        refuse_long_audit_headers(request)
