@@ -20,8 +20,7 @@ Header lines end in CRLF; a bare LF or CR is refused. A writer that ends lines i
 those cannot be told from binary data.
 
 Deviation: a boundary may hold any visible ASCII characters, not only the bchars of RFC 2046: some clients put a GUID
-in braces. Deviation: without a `boundary` parameter the body's first line that is not empty tells it; where
-none does, the media type lacks what it must have, and is unsupported.
+in braces.
 
 Memory: at most one chunk, one delimiter line and one block of part headers are held.
 
@@ -34,7 +33,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from shared.errors import BadRequest, UnsupportedMedia
+from shared.errors import BadRequest
 
 #: Text before the first delimiter. It is dropped, so this protects from reading on for ever in a body of another kind.
 MAX_PREAMBLE_BYTES = 64 * 1024
@@ -48,13 +47,10 @@ MAX_PADDING = 64
 _CRLF = b"\r\n"
 _BLANK_LINE = b"\r\n\r\n"
 _HEADER_WINDOW = 512  # bytes looked at together for the end of a part's headers; they seldom have more
-_FIRST_LINE_BYTES = 256  # the empty lines and the line that tells the boundary
-_NO_BOUNDARY = "Content-Type has no boundary parameter and the body does not begin with a delimiter line"
 _BOUNDARY = re.compile(rb"[!-~](?:[ -~]{0,68}[!-~])?")
 _LINE_END = re.compile(rb"(--)?[ \t]{0,%d}\r\n" % MAX_PADDING)
 _LINE_BEGUN = re.compile(rb"-|(?:--)?[ \t]{0,%d}\r?" % MAX_PADDING)
 _LINE_WINDOW = len(b"--") + MAX_PADDING + len(_CRLF)
-_CLOSING_LINE = re.compile(rb"--.+--[ \t]*\r?")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:([^\x00\r\n]*)")
 
 
@@ -86,7 +82,6 @@ type Event = PartStart | PartData | PartEnd | End
 
 
 class _State(Enum):
-    FIRST_LINE = auto()  # reading the line that tells the boundary
     TEXT = auto()  # in a part, or in the preamble, looking for a delimiter
     LINE = auto()  # after a boundary, reading the rest of its line
     HEADERS = auto()
@@ -96,29 +91,22 @@ class _State(Enum):
 class MultipartReader:
     """Reads one multipart body as it arrives. After it has raised it must not be used again."""
 
-    def __init__(self, boundary: str | None) -> None:
-        """`boundary` is the parameter's value, None to learn it from the body.
-
-        Raises BadRequest when it is not 1 to 70 visible characters (RFC 2046 §5.1.1).
-        """
-        self._state = _State.FIRST_LINE
-        self._delimiter = b""
-        self._block = bytearray()  # FIRST_LINE: what came of it. HEADERS: what came, after the CRLF before it
+    def __init__(self, boundary: str) -> None:
+        """Raises BadRequest when the boundary is not 1 to 70 visible characters (RFC 2046 §5.1.1)."""
+        told = boundary.encode("utf-8", "surrogateescape")
+        if not _BOUNDARY.fullmatch(told):
+            raise BadRequest("the multipart boundary must be 1 to 70 visible ASCII characters")
+        self._state = _State.TEXT
+        self._delimiter = b"\r\n--" + told
+        self._block = bytearray()  # HEADERS: what came, after the CRLF before it
         self._line = b""  # LINE: what came after the boundary
         self._held = _CRLF  # TEXT: the beginning of a delimiter; other states: the delimiter whole
         self._pretended = len(_CRLF)  # how many bytes of `_held` are not in the body
-        self._learned = boundary is None
         self._in_part = False
         self._preamble = 0
-        if boundary is not None:
-            self._expect(boundary.encode("utf-8", "surrogateescape"))
-            self._state = _State.TEXT
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """What a chunk of any length completes. Raises BadRequest when the body is malformed.
-
-        Raises UnsupportedMedia when neither Content-Type nor the body tells the boundary.
-        """
+        """What a chunk of any length completes. Raises BadRequest when the body is malformed."""
         events: list[Event] = []
         position = 0
         while position < len(chunk):
@@ -129,17 +117,12 @@ class MultipartReader:
                     position = self._read_line(chunk, position, events)
                 case _State.HEADERS:
                     position = self._read_headers(chunk, position, events)
-                case _State.FIRST_LINE:
-                    position = self._read_first_line(chunk, position)
                 case _State.EPILOGUE:
                     break
         return events
 
     def finish(self) -> list[Event]:
-        """What the end of the body completes.
-
-        Raises BadRequest when the closing delimiter never came, UnsupportedMedia when no boundary was ever told.
-        """
+        """What the end of the body completes. Raises BadRequest when the closing delimiter never came."""
         match self._state:
             case _State.EPILOGUE:
                 return []
@@ -147,41 +130,10 @@ class MultipartReader:
                 return self._close()
             case _State.TEXT if not self._in_part and self._untouched():
                 return self._close()
-            case _State.FIRST_LINE if _CLOSING_LINE.fullmatch(self._block.lstrip(_CRLF)):
-                return self._close()
-            case _State.FIRST_LINE if not self._block.lstrip(_CRLF).startswith(b"-"):
-                raise UnsupportedMedia(_NO_BOUNDARY)
-            case _State.HEADERS if self._only_closing_line():
-                return self._close()
         raise BadRequest("the multipart body ends before its closing delimiter")
 
     def _untouched(self) -> bool:
         return self._preamble == 0 and self._held == _CRLF and self._pretended == len(_CRLF)
-
-    def _only_closing_line(self) -> bool:
-        """Whether the first line, taken for a delimiter, was the closing one of a body without parts."""
-        return self._learned and self._delimiter.endswith(b"--") and self._block == _CRLF
-
-    def _expect(self, boundary: bytes) -> None:
-        if not _BOUNDARY.fullmatch(boundary):
-            raise BadRequest("the multipart boundary must be 1 to 70 visible ASCII characters")
-        self._delimiter = b"\r\n--" + boundary
-
-    def _read_first_line(self, chunk: bytes, position: int) -> int:
-        before = len(self._block)
-        self._block += chunk[position : position + _FIRST_LINE_BYTES]
-        begin = len(self._block) - len(self._block.lstrip(_CRLF))
-        end = self._block.find(_CRLF, begin)
-        line = bytes(self._block[begin : end if end >= 0 else None])
-        if not b"--".startswith(line[:2]):
-            raise UnsupportedMedia(_NO_BOUNDARY)
-        if (end if end >= 0 else len(self._block)) > _FIRST_LINE_BYTES:
-            raise UnsupportedMedia(f"the delimiter line is not within the first {_FIRST_LINE_BYTES} bytes of the body")
-        if end < 0:
-            return position + len(self._block) - before
-        self._expect(line[2:].rstrip(b" \t"))
-        self._begin_headers()
-        return position + end + len(_CRLF) - before
 
     def _read_text(self, chunk: bytes, position: int, events: list[Event]) -> int:
         """Pass on data up to the next delimiter, or up to what may be the beginning of one."""

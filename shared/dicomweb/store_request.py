@@ -8,8 +8,7 @@
 | anything else, multipart/form-data included     | 415                                                              |
 
 Deviations. PS3.18 knows only multipart; the original service takes a single instance, and then no parameters, so that
-they are refused here as well. The original takes no metadata. `boundary` may be absent, as in the original's tutorial;
-then the body's first line tells it (multipart.py). Parts may have parameters.
+they are refused here as well. The original takes no metadata. Parts may have parameters.
 
 Facts. curl 7.88 with `--header 'Content-Type: multipart/related; type="application/dicom"'` and `--form` appends
 `; boundary=------------------------{16 hex digits}` to that very header and sends every part with
@@ -40,12 +39,12 @@ _NO_BULK = frozenset({_DICOM, "application/dicom+xml", "application/json"})
 class StoreContent:
     """What a store request's Content-Type says.
 
-    `multipart` is False when the body is one instance. `boundary` and `type_parameter` are those of multipart/related,
-    None where absent.
+    `multipart` is False when the body is one instance. `boundary` and `type_parameter` are those of multipart/related;
+    `type` may be absent.
     """
 
     multipart: bool
-    boundary: str | None = None
+    boundary: str = ""
     type_parameter: str | None = None
 
     @property
@@ -76,8 +75,8 @@ class BulkDataPart:
 def parse_store_content(content_type: str | None) -> StoreContent:
     """Read the Content-Type of a store request.
 
-    Raises UnsupportedMedia when it is absent or of no type that can be stored, BadRequest for a `start` parameter: the
-    first part is the root (RFC 2387 §3.2).
+    Raises UnsupportedMedia when it is absent, of no type that can be stored, or of parts without a boundary; BadRequest
+    for a `start` parameter, since the first part is the root (RFC 2387 §3.2).
     """
     media_type = parse_media_type(content_type or "")
     if media_type is not None and media_type.name == _DICOM and not media_type.parameters:
@@ -86,7 +85,10 @@ def parse_store_content(content_type: str | None) -> StoreContent:
         raise UnsupportedMedia(f'Content-Type must be {_DICOM} without parameters or {_MULTIPART}; type="{_DICOM}"')
     if media_type.get("start") is not None:
         raise BadRequest(f"the start parameter of {_MULTIPART} is not supported")
-    return StoreContent(True, media_type.get("boundary"), media_type.get("type"))
+    boundary = media_type.get("boundary")
+    if boundary is None:
+        raise UnsupportedMedia(f"the Content-Type {_MULTIPART} has no boundary parameter")
+    return StoreContent(True, boundary, media_type.get("type"))
 
 
 def part_media_type(headers: Mapping[str, str], type_parameter: str | None, index: int) -> str:

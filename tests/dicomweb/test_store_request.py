@@ -29,8 +29,7 @@ CONTENT = {
         True, "0f3c f5", "application/dicom"
     ),
     "multipart/related; boundary=ABCD1234": StoreContent(True, "ABCD1234"),
-    "multipart/related; type=application/dicom": StoreContent(True, None, "application/dicom"),
-    "Multipart/Related": StoreContent(True),
+    "Multipart/Related; Boundary=x": StoreContent(True, "x"),
     "multipart/related; type=whatever; boundary=x": StoreContent(True, "x", "whatever"),
 }
 
@@ -58,6 +57,12 @@ def test_what_can_be_stored_is_recognised(content_type: str, expected: StoreCont
 )
 def test_other_bodies_are_unsupported(content_type: str | None) -> None:
     with pytest.raises(UnsupportedMedia, match="Content-Type must be"):
+        parse_store_content(content_type)
+
+
+@pytest.mark.parametrize("content_type", ["multipart/related", 'multipart/related; type="application/dicom"'])
+def test_parts_without_a_boundary_are_unsupported(content_type: str) -> None:
+    with pytest.raises(UnsupportedMedia, match="no boundary"):
         parse_store_content(content_type)
 
 

@@ -187,14 +187,17 @@ def test_upserting_what_was_never_stored_stores_it(tutorial: Tutorial) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize("header", CONTENT_TYPES, ids=["type and boundary", "boundary", "bare"])
-def test_a_body_made_by_hand_is_taken_under_every_content_type_of_the_tutorial(
+def test_a_body_made_by_hand_is_taken_under_every_content_type_of_the_tutorial_that_tells_its_boundary(
     tutorial: Tutorial, header: str, method: str
 ) -> None:
     body = multipart_body(drawing("red-triangle"), boundary="ABCD1234")
     (tutorial.folder / "body").write_bytes(body)
     headers = ["--header", ACCEPT_JSON, "--header", header, "--header", TOKEN]
     answer = tutorial.curl("--request", method, f"{tutorial.base}/studies", *headers, "--data-binary", "@body")
-    assert_stored(answer, tutorial, "red-triangle", study_url=False)
+    if "boundary" in header:
+        assert_stored(answer, tutorial, "red-triangle", study_url=False)
+    else:  # curl adds one to the bare header when it makes the body itself
+        assert answer.status == 415
 
 
 @pytest.mark.parametrize("header", CONTENT_TYPES, ids=["type and boundary", "boundary", "bare"])
