@@ -23,7 +23,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from local.app import FunctionApp, load
-from local.cors import Cors
 from local.named import WithPort
 from local.pages import Pages
 from local.ports import listen
@@ -91,7 +90,7 @@ async def serve(
     os.environ.update(settings.values)
     app = await load(folder, os.environ)
     config = uvicorn.Config(
-        _surrounded(app, settings, viewer),
+        _served(app, viewer),
         http="h11",
         ws="none",
         lifespan="off",
@@ -128,10 +127,9 @@ async def serve(
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
-def _surrounded(app: FunctionApp, settings: LocalSettings, viewer: Path | None) -> ASGIApp:
-    """The app with what stands around it on this machine: the viewer's pages, and CORS as the settings have it."""
-    served = WithPort(Pages(app, viewer, {"app-config.js": CONFIGURATION}) if viewer else app)
-    return Cors(served, settings.cors, credentials=settings.cors_credentials) if settings.cors else served
+def _served(app: FunctionApp, viewer: Path | None) -> ASGIApp:
+    """The app, and the viewer's pages beside it if there is a viewer."""
+    return WithPort(Pages(app, viewer, {"app-config.js": CONFIGURATION}) if viewer else app)
 
 
 if __name__ == "__main__":

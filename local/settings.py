@@ -1,8 +1,9 @@
-"""What the local host is told: ports, the data folder, CORS, and the app settings it hands to the function app.
+"""What the local host is told: ports, the data folder, and the app settings it hands to the function app.
 
 The files are those of Azure Functions Core Tools, so that `func start` works from the same ones: `local.settings.json`
 when there is one, else `local.settings.example.json`. A variable of the real environment wins over both. Leaves out
-what Core Tools reads beyond that: encrypted settings, certificates and connection strings of other kinds.
+what Core Tools reads beyond that: CORS, which the service does itself, encrypted settings, certificates and connection
+strings of other kinds.
 """
 
 import json
@@ -53,9 +54,6 @@ class LocalSettings:
 
     #: App settings for the function app, connection strings expanded.
     values: Mapping[str, str]
-    #: Origins that browsers may call from; ("*",) is all of them, empty is none.
-    cors: tuple[str, ...]
-    cors_credentials: bool
     port: int
     data_dir: Path
     storage: StoragePorts
@@ -74,8 +72,6 @@ def read_settings(folder: Path, environment: Mapping[str, str]) -> LocalSettings
     values |= {name: environment[name] for name in values if name in environment}
     return LocalSettings(
         values={name: expand_connection(value, storage) for name, value in values.items()},
-        cors=tuple(origin.strip() for origin in str(host.get("CORS", "")).split(",") if origin.strip()),
-        cors_credentials=bool(host.get("CORSCredentials", False)),
         port=_port(environment, "PORT", host.get("LocalHttpPort", DEFAULT_PORT)),
         data_dir=Path(environment.get("DATA_DIR") or ".azurite"),
         storage=storage,

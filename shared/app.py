@@ -6,6 +6,7 @@ import random
 import secrets
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from azure.data.tables.aio import TableServiceClient
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob.aio import BlobServiceClient
 
+from shared.auth.gate import gate_of
 from shared.config import Settings, settings_from
 from shared.errors import SettingError
 from shared.model import DEFAULT_PARTITION
@@ -34,22 +36,48 @@ from shared.storage.commit import Committer
 from shared.storage.index import Index
 from shared.storage.notes import Notes
 from shared.storage.plan import Moment
+from shared.storage.pseudonyms import KEY_BYTES, Pseudonyms
 from shared.storage.table import IndexTable
+from shared.storage.usage import MeasuringTransport
 from shared.web.bulkdata import BulkdataHandlers
+from shared.web.cors import Cors
 from shared.web.delete import DeleteHandlers
 from shared.web.description import DescriptionHandlers
+from shared.web.edge import Edge, Refusal
 from shared.web.health import HealthHandlers
+from shared.web.journal import Journal, log_to_standard_output
 from shared.web.rendered import RenderedHandlers
 from shared.web.retrieve import RetrieveHandlers
 from shared.web.search import SearchHandlers
 from shared.web.store import StoreHandlers
 
+logger = logging.getLogger(__name__)
+
 _MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Services:
+    """What the service can do, without HTTP."""
+
+    settings: Settings
+    archive: Archive
+    pseudonyms: Pseudonyms
+    pixels: PixelReader
+    store: StoreService
+    retrieve: RetrieveService
+    search: SearchService
+    delete: DeleteService
+    sweep: SweepService
+    #: What stores nothing twice: times that never repeat in this process.
+    moment: Callable[[], Moment]
+
+
 class Application:
-    """Everything `function_app.py` calls."""
+    """Everything `function_app.py` calls.
+
+    Where the settings cannot work there are no handlers: then `operation` and `job` refuse before any is asked for.
+    """
 
     store: StoreHandlers
     retrieve: RetrieveHandlers
@@ -61,14 +89,48 @@ class Application:
     health: HealthHandlers
     sweep: SweepService
 
+    def __init__(self, edge: Edge | Refusal, services: Services | None) -> None:
+        self.operation = edge.operation
+        self.job = edge.job
+        if services is None:
+            return
+        retrieve, pixels, window = services.retrieve, services.pixels, services.settings.download_window
+        self.store = StoreHandlers(services.store)
+        self.retrieve = RetrieveHandlers(retrieve, _new_boundary, window)
+        self.bulkdata = BulkdataHandlers(BulkdataService(retrieve, pixels), retrieve, _new_boundary, window)
+        self.rendered = RenderedHandlers(RenderingService(retrieve, pixels))
+        self.search = SearchHandlers(services.search)
+        self.delete = DeleteHandlers(services.delete)
+        self.description = DescriptionHandlers()
+        self.health = HealthHandlers(HealthService(services.archive))
+        self.sweep = services.sweep
 
-def wire(settings: Settings | None = None) -> Application:
-    """The application for some settings, those of the environment when none are given. Connects to nothing yet.
+
+def application(environment: Mapping[str, str] = os.environ) -> Application:
+    """The application for the settings in an environment. Connects to nothing yet.
+
+    A setting that cannot work is logged and told to whoever asks for anything: the platform shows of an app that fails
+    while it is imported only that it has no functions.
+    """
+    _keep_identifiers_out_of_logs()
+    log_to_standard_output()
+    try:
+        settings = settings_from(environment)
+        gate = gate_of(settings, time.time)
+        services = services_of(settings)
+    except SettingError as error:
+        logger.critical("the service is not configured: %s", error)
+        return Application(Refusal(error), None)
+    name_of_study = _unchanged if settings.audit_identifiers == "plain" else services.pseudonyms.of
+    cors = Cors(settings.cors_origins, settings.cors_max_age_seconds)
+    return Application(Edge(gate, cors, Journal(name_of_study)), services)
+
+
+def services_of(settings: Settings) -> Services:
+    """The services for some settings. Connects to nothing yet.
 
     Raises SettingError naming the setting that is wrong.
     """
-    settings = settings or settings_from()
-    _keep_identifiers_out_of_logs()
     blobs, tables = _clients(settings)
     clock = _Clock(settings.garbage_grace_seconds * _MICROSECONDS)
     table = IndexTable(tables.get_table_client(settings.dicom_table))
@@ -84,26 +146,20 @@ def wire(settings: Settings | None = None) -> Application:
     # Parsing and decoding hold the interpreter: more threads than processors would only take memory.
     parsing = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1), thread_name_prefix="parsing")
     pixels = PixelReader(archive, settings.max_transcode_bytes, parsing)
-    retrieve = RetrieveService(pixels, Transcoder(pixels))
-    window = settings.download_window
     delete = DeleteService(archive, clock.moment)
-    return Application(
-        store=StoreHandlers(
-            StoreService(
-                archive,
-                StoreLimits(settings.max_instance_bytes, settings.max_header_bytes, settings.upload_window),
-                clock.version,
-                parsing,
-            )
-        ),
-        retrieve=RetrieveHandlers(retrieve, _new_boundary, window),
-        bulkdata=BulkdataHandlers(BulkdataService(retrieve, pixels), retrieve, _new_boundary, window),
-        rendered=RenderedHandlers(RenderingService(retrieve, pixels)),
-        search=SearchHandlers(SearchService(archive, parsing)),
-        delete=DeleteHandlers(delete),
-        description=DescriptionHandlers(),
-        health=HealthHandlers(HealthService(archive)),
-        sweep=SweepService(archive, delete, clock.moment, orphan_age=settings.orphan_age_seconds * _MICROSECONDS),
+    limits = StoreLimits(settings.max_instance_bytes, settings.max_header_bytes, settings.upload_window)
+    orphan_age = settings.orphan_age_seconds * _MICROSECONDS
+    return Services(
+        settings=settings,
+        archive=archive,
+        pseudonyms=Pseudonyms(table, index, lambda: secrets.token_bytes(KEY_BYTES)),
+        pixels=pixels,
+        store=StoreService(archive, limits, clock.version, parsing),
+        retrieve=RetrieveService(pixels, Transcoder(pixels)),
+        search=SearchService(archive, parsing),
+        delete=delete,
+        sweep=SweepService(archive, delete, clock.moment, orphan_age=orphan_age),
+        moment=clock.moment,
     )
 
 
@@ -122,15 +178,23 @@ def _clients(settings: Settings) -> tuple[BlobServiceClient, TableServiceClient]
     if settings.dicom_storage_connection:
         try:
             return (
-                BlobServiceClient.from_connection_string(settings.dicom_storage_connection, **limits),
-                TableServiceClient.from_connection_string(settings.dicom_storage_connection),
+                BlobServiceClient.from_connection_string(
+                    settings.dicom_storage_connection, transport=MeasuringTransport(), **limits
+                ),
+                TableServiceClient.from_connection_string(
+                    settings.dicom_storage_connection, transport=MeasuringTransport()
+                ),
             )
         except ValueError:
             raise SettingError("DICOM_STORAGE_CONNECTION is not a connection string of a storage account") from None
     credential = DefaultAzureCredential()
     return (
-        BlobServiceClient(settings.dicom_blob_endpoint, credential=credential, **limits),
-        TableServiceClient(endpoint=settings.dicom_table_endpoint, credential=credential),
+        BlobServiceClient(
+            settings.dicom_blob_endpoint, credential=credential, transport=MeasuringTransport(), **limits
+        ),
+        TableServiceClient(
+            endpoint=settings.dicom_table_endpoint, credential=credential, transport=MeasuringTransport()
+        ),
     )
 
 
@@ -165,6 +229,10 @@ def _keep_identifiers_out_of_logs() -> None:
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
     # The worker's own web server configures its access log after this; only a filter outlives that.
     logging.getLogger("uvicorn.access").addFilter(lambda record: False)
+
+
+async def _unchanged(uid: str) -> str:
+    return uid
 
 
 def _new_boundary() -> str:

@@ -28,6 +28,30 @@ class Settings:
     dicom_container: str = "dicom"
     #: Table of the index; created when it does not exist.
     dicom_table: str = "dicomindex"
+    #: Whether requests must carry a token: "required" or "disabled". While nobody has decided, nothing is answered.
+    authentication: str = ""
+    #: Id of the Microsoft Entra tenant whose tokens count, as a GUID; or else set AUTH_ISSUER.
+    auth_tenant_id: str = ""
+    #: Where tenants are looked up; another one for national clouds.
+    auth_authority: str = "https://login.microsoftonline.com"
+    #: Issuer of the tokens, where that is not Entra: an OpenID provider's URL, exactly as its tokens have it.
+    auth_issuer: str = ""
+    #: URL of the issuer's signing keys; empty, it is where the issuer's OpenID configuration says.
+    auth_jwks_url: str = ""
+    #: What the `aud` of a token may be; several values are separated by commas.
+    auth_audience: str = ""
+    #: The claim that lists the roles of the caller; dots lead into nested claims, as in realm_access.roles.
+    auth_roles_claim: str = "roles"
+    #: What roles and scopes allow: read, write, delete or *, separated by blanks; entries are separated by commas.
+    auth_roles: str = (
+        "Dicom.Owner=*, Dicom.Reader=read, Dicom.Read=read, Dicom.Write=write, Dicom.Delete=delete, Dicom.ReadWrite=*"
+    )
+    #: Origins whose pages may call the service, separated by commas; * is every origin, empty is none.
+    cors_origins: str = ""
+    #: Seconds a browser may remember that it may call the service.
+    cors_max_age_seconds: int = 3600
+    #: How the audit log names studies: "hashed", under a key that is kept in the index, or "plain".
+    audit_identifiers: str = "hashed"
     #: Partitions the index is spread over, 1 to 64. Fixed when the table is created; later values are ignored.
     index_buckets: int = 4
     #: Largest instance that is stored, in bytes; larger ones are answered with 413.
@@ -52,14 +76,23 @@ class Settings:
             raise SettingError(
                 "DICOM_STORAGE_CONNECTION is empty: set it, or set both DICOM_BLOB_ENDPOINT and DICOM_TABLE_ENDPOINT"
             )
+        if self.dicom_storage_connection and not _is_of_azurite(self.dicom_storage_connection):
+            raise SettingError(
+                "DICOM_STORAGE_CONNECTION is for Azurite: for an account in Azure, whose keys nobody should hold, set "
+                "DICOM_BLOB_ENDPOINT and DICOM_TABLE_ENDPOINT"
+            )
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise SettingError(f"{name.upper()} must be from {low} to {high}, but is {value}")
+        for name, choices in _CHOICES:
+            if getattr(self, name) not in choices:
+                raise SettingError(f"{name.upper()} must be {' or '.join(filter(None, choices))}")
 
 
 #: The least and the most of every number.
 _RANGES = (
+    ("cors_max_age_seconds", 0, 86_400),
     ("index_buckets", 1, 64),
     ("max_instance_bytes", 1, 1024 * 1024 * MIB),
     ("max_transcode_bytes", 0, 2048 * MIB),
@@ -70,6 +103,18 @@ _RANGES = (
     ("garbage_grace_seconds", 0, 30 * 86_400),
     ("orphan_age_seconds", 0, 30 * 86_400),
 )
+
+#: What may be said where there is a choice.
+_CHOICES = (
+    ("authentication", ("", "required", "disabled")),
+    ("audit_identifiers", ("hashed", "plain")),
+)
+
+
+def _is_of_azurite(connection: str) -> bool:
+    """Whether a connection string names its endpoints, as one of an account in Azure need not, and none in Azure."""
+    text = connection.lower()
+    return "usedevelopmentstorage=true" in text or ("blobendpoint=" in text and ".core." not in text)
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -2,6 +2,9 @@
 
     ServiceError
     ├── BadRequest            the request breaks a rule of PS3.18 or of this service
+    ├── Unauthenticated       there is no token, or none that counts
+    │   └── InvalidToken      there is one, and it does not count
+    ├── Forbidden             the caller may not do this
     ├── NotFound              no such study, series, instance, frame or route
     ├── NotAcceptable         no representation on offer satisfies Accept
     │   ├── CannotTranscode   the pixel data cannot be turned into the transfer syntax asked for
@@ -30,6 +33,18 @@ class ServiceError(Exception):
 
 class BadRequest(ServiceError):
     """The request is not well formed."""
+
+
+class Unauthenticated(ServiceError):
+    """Tokens are required, and the request has none that counts (RFC 6750 §3)."""
+
+
+class InvalidToken(Unauthenticated):
+    """The request carries a token that does not count (`invalid_token` of RFC 6750 §3.1)."""
+
+
+class Forbidden(ServiceError):
+    """The caller lacks the right to do this."""
 
 
 class NotFound(ServiceError):

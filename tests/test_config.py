@@ -25,6 +25,20 @@ def test_two_endpoints_take_the_place_of_a_connection_string() -> None:
 
 
 @pytest.mark.parametrize(
+    "connection",
+    [
+        "DefaultEndpointsProtocol=https;AccountName=account;AccountKey=a2V5;EndpointSuffix=core.windows.net",
+        "AccountName=account;AccountKey=a2V5",
+        "AccountName=account;AccountKey=a2V5;BlobEndpoint=https://account.blob.core.chinacloudapi.cn;TableEndpoint=",
+    ],
+)
+def test_the_key_of_an_account_in_azure_is_refused_and_not_repeated(connection: str) -> None:
+    with pytest.raises(SettingError, match="is for Azurite") as raised:
+        settings_from({"DICOM_STORAGE_CONNECTION": connection})
+    assert "a2V5" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("INDEX_BUCKETS", "65", "INDEX_BUCKETS must be from 1 to 64, but is 65"),
@@ -32,6 +46,8 @@ def test_two_endpoints_take_the_place_of_a_connection_string() -> None:
         ("INDEX_BUCKETS", "four", "INDEX_BUCKETS must be a whole number, but is 'four'"),
         ("GARBAGE_GRACE_SECONDS", "-1", "GARBAGE_GRACE_SECONDS must be from 0"),
         ("MAX_INSTANCE_BYTES", "4GB", "MAX_INSTANCE_BYTES must be a whole number"),
+        ("AUTHENTICATION", "off", "AUTHENTICATION must be required or disabled"),
+        ("AUDIT_IDENTIFIERS", "none", "AUDIT_IDENTIFIERS must be hashed or plain"),
     ],
 )
 def test_a_bad_value_is_one_sentence_that_names_the_setting(name: str, value: str, message: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from shared.dicomweb.operation import Answer, Operation, Parameter, Place, Representation, Shape, path_parameters
 from shared.dicomweb.operations import ANSWER_HEADERS, FAILURES, OPERATIONS
-from shared.errors import ServiceError
+from shared.errors import Forbidden, ServiceError, Unauthenticated
 
 type Document = dict[str, Any]
 
@@ -69,6 +69,17 @@ _ACCEPT = {
     "schema": {"type": "string"},
 }
 
+#: What guarded operations answer besides, where the service requires tokens.
+_GUARDED = (Unauthenticated, Forbidden)
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "A token of the issuer the service trusts. A service on a laptop takes requests without.",
+}
+#: The headers of every answer.
+_EVERY_ANSWER = ("api-supported-versions", "x-ms-request-id")
+
 
 def description(version: str, root: str, statuses: Mapping[type[ServiceError], int]) -> Document:
     """The description of a version, by its path segment.
@@ -100,6 +111,7 @@ def description(version: str, root: str, statuses: Mapping[type[ServiceError], i
             },
             "responses": {error.__name__: _plain_text(text, headers) for error, (text, headers) in FAILURES.items()}
             | {"Defect": _plain_text("The service failed; trying again later may help.", ())},
+            "securitySchemes": {"bearer": _BEARER},
         },
     }
 
@@ -110,7 +122,7 @@ def _operation(operation: Operation, method: str, statuses: Mapping[type[Service
         parameters.append(_ACCEPT)
     with_body = method != "HEAD"
     responses = {str(answer.status): _answer(answer, with_body) for answer in operation.answers}
-    for error in operation.failures:
+    for error in (*operation.failures, *(_GUARDED if operation.guarded else ())):
         responses[str(statuses[error])] = {"$ref": f"#/components/responses/{error.__name__}"}
     responses["500"] = {"$ref": "#/components/responses/Defect"}
     described: Document = {
@@ -122,6 +134,8 @@ def _operation(operation: Operation, method: str, statuses: Mapping[type[Service
     }
     if operation.clause:
         described["description"] = operation.clause
+    if operation.guarded:
+        described["security"] = [{"bearer": []}, {}]
     if operation.body:
         described["requestBody"] = {"required": True, "content": _content(operation.body)}
     return described
@@ -158,7 +172,7 @@ def _plain_text(text: str, headers: tuple[str, ...]) -> Document:
 
 
 def _headers(names: tuple[str, ...]) -> Document:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("api-supported-versions", *names)}
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*_EVERY_ANSWER, *names)}
 
 
 def _content(representations: tuple[Representation, ...]) -> Document:

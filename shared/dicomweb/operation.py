@@ -13,6 +13,9 @@ WADL = "application/vnd.sun.wadl+xml"
 XML = "application/xml"
 YAML = "application/yaml"
 
+#: The group of operations that anybody may call.
+DESCRIPTION = "Description"
+
 
 class Shape(Enum):
     """What a body or a parameter holds."""
@@ -83,6 +86,11 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: tuple[Representation, ...] = ()
     negotiates: bool = True
+
+    @property
+    def guarded(self) -> bool:
+        """Whether it takes a token, where the service requires tokens."""
+        return self.group != DESCRIPTION
 
     def identifier(self, method: str) -> str:
         """A name of its own for each method."""

@@ -15,6 +15,7 @@ from shared.dicom.matching import RANGE_VRS
 from shared.dicomweb import query
 from shared.dicomweb.negotiation import DICOM, DICOM_JSON, DOCUMENT_MEDIA, JSON, OCTET_STREAM, OFFERS, Resource
 from shared.dicomweb.operation import (
+    DESCRIPTION,
     WADL,
     XML,
     YAML,
@@ -30,11 +31,13 @@ from shared.dicomweb.query import SearchResource
 from shared.dicomweb.rendered import RENDERED_MEDIA
 from shared.errors import (
     BadRequest,
+    Forbidden,
     NotAcceptable,
     NotFound,
     RangeNotSatisfiable,
     ServiceError,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     UnsupportedMedia,
 )
@@ -42,6 +45,7 @@ from shared.errors import (
 #: What is said of a header of an answer.
 ANSWER_HEADERS = {
     "api-supported-versions": "The versions of the service, separated by commas. Every answer has it.",
+    "x-ms-request-id": "Names the request in the service's log. Every answer has it.",
     "Accept-Ranges": "bytes, where Range is honoured.",
     "Content-Disposition": "The name of the archive, where the answer is one.",
     "Content-Range": "Which bytes these are, of how many.",
@@ -49,12 +53,15 @@ ANSWER_HEADERS = {
     "X-Total-Count": "How many results all pages have, where that is cheap to tell.",
     "ETag": "Names this state of the resource, for If-None-Match.",
     "Retry-After": "Seconds after which to try again.",
+    "WWW-Authenticate": "Whose tokens count, and for which audience.",
     "Warning": "299 and a text, where there is more to say about a success.",
 }
 
 #: What is said of each error; its status is that of shared/web/problems.py.
 FAILURES: dict[type[ServiceError], tuple[str, tuple[str, ...]]] = {
     BadRequest: ("The request breaks a rule: an unknown version, what is no UID, an unknown query parameter.", ()),
+    Unauthenticated: ("Tokens are required, and there is none, or one that does not count.", ("WWW-Authenticate",)),
+    Forbidden: ("The bearer of the token may not do this.", ()),
     NotFound: ("There is no such study, series, instance, frame or value.", ()),
     NotAcceptable: ("Nothing that Accept names is on offer, or can be made of what is stored.", ()),
     TooLarge: ("An instance is larger than the service stores.", ()),
@@ -320,7 +327,7 @@ def _descriptions() -> Iterable[Operation]:
         "RetrieveCapabilities",
         ("OPTIONS", "GET", "HEAD"),
         "{version}",
-        "Description",
+        DESCRIPTION,
         "Retrieve what the service can do",
         "PS3.18 §8.9",
         (Answer(200, "The capabilities description.", documents),),
@@ -331,7 +338,7 @@ def _descriptions() -> Iterable[Operation]:
             f"Describe{name.title()}",
             _READ,
             f"{{version}}/api.{name}",
-            "Description",
+            DESCRIPTION,
             "Retrieve this description (OpenAPI)",
             "",
             (Answer(200, "The description.", (Representation(media, Shape.DOCUMENT),)),),
@@ -343,7 +350,7 @@ def _descriptions() -> Iterable[Operation]:
         "CheckHealth",
         _READ,
         "health/check",
-        "Description",
+        DESCRIPTION,
         "Tell whether storage answers",
         "",
         (Answer(200, "It does.", health), Answer(503, "Some of it does not.", health)),

@@ -25,7 +25,6 @@ from shared.services.bulkdata import BulkdataService, Found
 from shared.services.content import Content, Slice
 from shared.services.retrieve import Part, RetrieveService, scope_of
 from shared.web.answers import NewBoundary, answer, in_parts, multipart_answer, not_modified, tag_of
-from shared.web.problems import answering_problems
 from shared.web.resource import Urls, accept_of, instance_key_of, named_scope_of, version_of
 
 _SINGLE, _MULTIPART = False, True
@@ -47,7 +46,6 @@ class BulkdataHandlers:
         self._new_boundary = new_boundary
         self._window = window
 
-    @answering_problems
     async def value(self, request: Request) -> Response:
         """GET the value that a BulkDataURI names."""
         version_of(request)
@@ -117,12 +115,10 @@ class BulkdataHandlers:
             response.headers.update(headers)
         return response
 
-    @answering_problems
     async def all_values(self, request: Request) -> Response:
         """GET every bulk value of a study, series or instance."""
         return await self._all(request, pixels_only=False)
 
-    @answering_problems
     async def pixel_data(self, request: Request) -> Response:
         """GET the pixel data of a study, series or instance."""
         return await self._all(request, pixels_only=True)

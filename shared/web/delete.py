@@ -4,7 +4,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.services.delete import DeleteService
-from shared.web.problems import answering_problems
 from shared.web.resource import named_scope_of, version_of
 
 
@@ -14,7 +13,6 @@ class DeleteHandlers:
     def __init__(self, service: DeleteService) -> None:
         self._service = service
 
-    @answering_problems
     async def delete(self, request: Request) -> Response:
         """DELETE a study, series or instance. Accept and body do not matter."""
         version_of(request)

@@ -5,8 +5,8 @@ Both are public: they hold nothing but what this program's text says. Only the U
 Facts. Nobody asks for these while images wait, so what makes them is imported when it is first asked for. They are made
 anew for each request, which takes milliseconds; for YAML, if it is written in C, thirty of them.
 
-Left out: OPTIONS on other resources. The one use that browsers have for it, asking whether another origin may send a
-request, is answered before a request comes here: by the platform, or by the development host.
+Left out: what OPTIONS tells of other resources. The one use that browsers have for it, asking whether another origin
+may send a request, is answered before a request comes here (edge.py).
 """
 
 import json
@@ -16,14 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.dicomweb.negotiation import JSON
-from shared.web.problems import STATUS, answering_problems
+from shared.web.problems import STATUS
 from shared.web.resource import Urls, accept_of, version_of
 
 
 class DescriptionHandlers:
     """Answers the routes that describe the service."""
 
-    @answering_problems
     async def capabilities(self, request: Request) -> Response:
         """OPTIONS, and for people and tools GET, of the service's base URL."""
         from shared.dicomweb.capabilities import capabilities, negotiate
@@ -32,14 +31,12 @@ class DescriptionHandlers:
         form = negotiate(accept_of(request))
         return _answer(capabilities(f"{Urls(request).root}/{segment}", STATUS, form), form)
 
-    @answering_problems
     async def openapi_yaml(self, request: Request) -> Response:
         """GET the OpenAPI description as YAML; the path names the form, so Accept does not matter."""
         from shared.dicomweb.operation import YAML
 
         return _answer(_as_yaml(_openapi(request)), YAML)
 
-    @answering_problems
     async def openapi_json(self, request: Request) -> Response:
         """GET the OpenAPI description as JSON."""
         return _answer(json.dumps(_openapi(request)).encode(), JSON)

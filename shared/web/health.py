@@ -4,7 +4,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from shared.services.health import HealthService
-from shared.web.problems import answering_problems
 
 
 class HealthHandlers:
@@ -13,7 +12,6 @@ class HealthHandlers:
     def __init__(self, service: HealthService) -> None:
         self._service = service
 
-    @answering_problems
     async def check(self, _: Request) -> Response:
         """GET: 200 when blobs and index answer, else 503, with one detail for each."""
         conditions = await self._service.check()

@@ -12,7 +12,6 @@ from shared.errors import BadRequest
 from shared.services.content import Held
 from shared.services.rendering import RenderingService
 from shared.web.answers import answer, not_modified, tag_of
-from shared.web.problems import answering_problems
 from shared.web.resource import accept_of, named_scope_of, version_of
 
 
@@ -22,12 +21,10 @@ class RenderedHandlers:
     def __init__(self, service: RenderingService) -> None:
         self._service = service
 
-    @answering_problems
     async def rendered(self, request: Request) -> Response:
         """GET the image of a study, series, instance or frame."""
         return await self._image(request, thumbnail=False)
 
-    @answering_problems
     async def thumbnail(self, request: Request) -> Response:
         """GET a small image of the same."""
         return await self._image(request, thumbnail=True)

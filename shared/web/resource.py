@@ -1,9 +1,11 @@
 """What every request says before its own business: version, study, series, instance, and what it accepts."""
 
+from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 
+from shared.dicom.validation import is_uid
 from shared.dicomweb.media_types import MediaRange, parse_accept
 from shared.dicomweb.uids import parse_uid
 from shared.dicomweb.urls import BaseUrl, base_url, instance_url, series_url, study_url
@@ -65,6 +67,18 @@ def refuse_long_audit_headers(request: Request) -> None:
         raise BadRequest(f"There are more than {MAX_AUDIT_HEADERS} audit headers.")
     if any(len(value) > MAX_AUDIT_CHARACTERS for value in values):
         raise BadRequest(f"An audit header is longer than {MAX_AUDIT_CHARACTERS} characters.")
+
+
+def note_studies(request: Request, studies: Iterable[str]) -> None:
+    """Have the audit log name studies that the path of a request does not."""
+    request.state.studies = [*getattr(request.state, "studies", ()), *studies]
+
+
+def audited_studies(request: Request) -> list[str]:
+    """The UIDs of the studies a request concerned: the one in its path and those noted, each once."""
+    named: str = request.path_params.get("study", "").rstrip(" \0")
+    noted: list[str] = getattr(request.state, "studies", [])
+    return list(dict.fromkeys([*([named] if is_uid(named) else []), *noted]))
 
 
 class Urls:

@@ -31,7 +31,6 @@ from shared.web.answers import (
     zip_answer,
     zip_name,
 )
-from shared.web.problems import answering_problems, problem
 from shared.web.resource import Urls, accept_of, instance_key_of, named_scope_of, version_of
 
 _RESOURCES = {Level.STUDY: Resource.STUDY, Level.SERIES: Resource.SERIES, Level.INSTANCE: Resource.INSTANCE}
@@ -46,7 +45,6 @@ class RetrieveHandlers:
         self._new_boundary = new_boundary
         self._window = window
 
-    @answering_problems
     async def instances(self, request: Request) -> Response:
         """GET a study, series or instance."""
         version_of(request)
@@ -75,7 +73,6 @@ class RetrieveHandlers:
             return await answer(request, content, content_type, tag)
         return await answer(request, part.content, f"{part.media}; transfer-syntax={part.transfer_syntax}", tag)
 
-    @answering_problems
     async def frames(self, request: Request) -> Response:
         """GET frames of an instance."""
         version_of(request)
@@ -104,7 +101,6 @@ class RetrieveHandlers:
         part = parts[0]
         return await answer(request, part.content, f"{part.media}; transfer-syntax={part.transfer_syntax}", tag)
 
-    @answering_problems
     async def metadata(self, request: Request) -> Response:
         """GET the metadata of a study, series or instance, unless the client knows it already (RFC 9110 §13.1.2)."""
         version_of(request)
@@ -121,7 +117,7 @@ class RetrieveHandlers:
         """GET the metadata of a series whose path lacks the slash after "studies", as one of the tutorial's does."""
         misspelt: str = request.path_params["study"]
         if not misspelt.startswith("studies"):
-            return problem(NotFound("There is no such resource."))
+            raise NotFound("There is no such resource.")
         request.path_params["study"] = misspelt.removeprefix("studies")
         return await self.metadata(request)
 

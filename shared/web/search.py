@@ -18,7 +18,6 @@ from shared.dicomweb.paging import token_of
 from shared.dicomweb.query import Query, SearchResource, parse_query
 from shared.model import Level
 from shared.services.search import SearchResults, SearchService
-from shared.web.problems import answering_problems
 from shared.web.resource import Urls, accept_of, scope_of, version_of
 
 #: The standard's texts for results beyond the page.
@@ -36,7 +35,6 @@ class SearchHandlers:
     def __init__(self, service: SearchService) -> None:
         self._service = service
 
-    @answering_problems
     async def search(self, request: Request, resource: SearchResource) -> Response:
         """GET the page of matches of a search resource."""
         version_of(request)

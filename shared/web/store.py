@@ -13,8 +13,7 @@ from shared.model import Scope
 from shared.services.judging import Outcome, StoreRequest
 from shared.services.store import StoreService
 from shared.web.body import described_parts_of, drain, parts_of
-from shared.web.problems import answering_problems
-from shared.web.resource import Urls, accept_of, scope_of, version_of
+from shared.web.resource import Urls, accept_of, note_studies, scope_of, version_of
 
 
 class StoreHandlers:
@@ -23,7 +22,6 @@ class StoreHandlers:
     def __init__(self, service: StoreService) -> None:
         self._service = service
 
-    @answering_problems
     async def store(self, request: Request) -> Response:
         """POST, which never replaces an instance, or PUT, which does."""
         try:
@@ -51,6 +49,7 @@ class StoreHandlers:
             outcomes = await self._service.store_composed(described, base, wanted)
         else:
             outcomes = await self._service.store(parts_of(request.stream(), content), wanted)
+        note_studies(request, (outcome.key.study for outcome in outcomes if outcome.key and not outcome.failure))
         answer = store_response(
             version, [_told(outcome, urls) for outcome in outcomes], urls.of(Scope(scope.study)) if scope else None
         )

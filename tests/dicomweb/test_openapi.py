@@ -42,17 +42,28 @@ print(json.dumps([[each["route"], [method.value for method in each["methods"]]]
 
 
 @pytest.fixture(scope="module")
-def routes() -> set[tuple[str, str]]:
+def listed() -> list[tuple[str, str]]:
     """Method and route, without its constraints, of every HTTP function."""
     environment = {**os.environ, "DICOM_STORAGE_CONNECTION": "UseDevelopmentStorage=true"}
     ran = subprocess.run(
         [sys.executable, "-c", LIST_ROUTES], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    return {
+    return [
         (method, re.sub(r"\{(\w+):[^/]*\}", r"{\1}", route))
         for route, methods in json.loads(ran.stdout)
         for method in methods
-    }
+    ]
+
+
+@pytest.fixture(scope="module")
+def routes(listed: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The same, but for what only answers the preflights of browsers."""
+    return {(method, route) for method, route in listed if method != "OPTIONS" or route == "{version}"}
+
+
+def test_every_route_answers_the_preflights_of_browsers_in_one_function(listed: list[tuple[str, str]]) -> None:
+    assert len(set(listed)) == len(listed)
+    assert {route for method, route in listed if method == "OPTIONS"} == {route for _, route in listed}
 
 
 def document(version: str = "v2") -> dict[str, Any]:

@@ -184,7 +184,7 @@ def _versions() -> str:
 
 
 def _limits() -> str:
-    defaults = Settings(dicom_storage_connection="any")
+    defaults = Settings(dicom_storage_connection="UseDevelopmentStorage=true")
     rows: list[tuple[str, object, str]] = [
         ("bytes of an instance", defaults.max_instance_bytes, "`MAX_INSTANCE_BYTES`; 413"),
         ("bytes of a data set without bulk values", defaults.max_header_bytes, "`MAX_HEADER_BYTES`; reason 43264"),

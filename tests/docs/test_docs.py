@@ -186,10 +186,10 @@ def test_settings_are_refused_outside_their_documented_range_and_nowhere_else() 
             continue
         low, high = map(int, allowed.split(" to "))
         for value in (low, high):
-            Settings(dicom_storage_connection="x", **{name.lower(): value})
+            Settings(dicom_storage_connection="UseDevelopmentStorage=true", **{name.lower(): value})
         for value in (low - 1, high + 1):
             with pytest.raises(SettingError, match=name):
-                Settings(dicom_storage_connection="x", **{name.lower(): value})
+                Settings(dicom_storage_connection="UseDevelopmentStorage=true", **{name.lower(): value})
 
 
 def test_the_example_settings_are_documented() -> None:
@@ -237,7 +237,7 @@ def test_quoted_numbers_are_those_of_the_code(name: str, quoted: float) -> None:
     if module:
         assert getattr(importlib.import_module(module), constant) == quoted
     else:
-        assert getattr(Settings(dicom_storage_connection="x"), constant.lower()) == quoted
+        assert getattr(Settings(dicom_storage_connection="UseDevelopmentStorage=true"), constant.lower()) == quoted
 
 
 def test_the_layout_version_is_that_of_the_code() -> None:

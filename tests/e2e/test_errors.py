@@ -576,7 +576,7 @@ def test_an_unforeseen_error_is_an_opaque_500_and_a_log_entry_without_values(
         # It is this request's failure and no more.
         assert api.search("studies", StudyInstanceUID=f"{uid}.9") == []
     log = (tmp_path / "log").read_text()
-    assert log.count("a request failed unexpectedly") == 1
+    assert log.count(" ERROR dicomweb.request: ") == 1
     assert_no_identity_in(log, uid)
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from local.settings import ROOT
 
@@ -32,8 +33,9 @@ class RunningHost:
 def running_host(
     environment: Mapping[str, str], log: Path, app: Path = ROOT, arguments: Sequence[str | Path] = ()
 ) -> Iterator[RunningHost]:
-    """A host for `app` on a free port, for the length of the block; its standard error goes to `log`."""
-    with log.open("w") as errors:
+    """A host for `app` on a free port, for the length of the block; all it prints goes to `log`."""
+    # Two write to it: each of them at its end.
+    with log.open("a") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "local.host", "--port", "0", "--app", str(app), *map(str, arguments)],
             cwd=ROOT,
@@ -46,10 +48,14 @@ def running_host(
         # A host that hangs would make the reading of its first line hang too.
         guard = threading.Timer(60, process.kill)
         guard.start()
+        printed: threading.Thread | None = None
         try:
             line = process.stdout.readline()
             assert line.startswith("listening on "), log.read_text()
             guard.cancel()
+            # What the service prints must be taken from it, or it would wait for that with everything else.
+            printed = threading.Thread(target=_pass_on, args=(process.stdout, errors), daemon=True)
+            printed.start()
             yield RunningHost(process, line.removeprefix("listening on ").strip(), log)
         finally:
             guard.cancel()
@@ -60,4 +66,12 @@ def running_host(
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+            if printed is not None:
+                printed.join(5)
             process.stdout.close()
+
+
+def _pass_on(printed: IO[str], log: IO[str]) -> None:
+    for line in printed:
+        log.write(line)
+        log.flush()

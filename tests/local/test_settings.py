@@ -36,14 +36,13 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def test_the_own_file_wins_over_the_example(tmp_path: Path) -> None:
     write(tmp_path, "local.settings.example.json", {"Host": {"LocalHttpPort": 8000}})
     assert read_settings(tmp_path, {}).port == 8000
-    write(tmp_path, "local.settings.json", {"Host": {"LocalHttpPort": 8001, "CORS": "http://a, http://b"}})
+    write(tmp_path, "local.settings.json", {"Host": {"LocalHttpPort": 8001}})
     assert read_settings(tmp_path, {}).port == 8001
-    assert read_settings(tmp_path, {}).cors == ("http://a", "http://b")
 
 
 def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
     settings = read_settings(tmp_path, {})
-    assert (settings.port, settings.data_dir, settings.cors) == (7071, Path(".azurite"), ())
+    assert (settings.port, settings.data_dir) == (7071, Path(".azurite"))
     assert settings.storage == StoragePorts(10000, 10001, 10002)
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from shared.dicomweb.versions import VERSIONS
 from shared.web.description import DescriptionHandlers
+from tests.web.requests import answered
 
 HANDLERS = DescriptionHandlers()
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -83,14 +84,14 @@ async def test_the_capabilities_come_in_the_form_that_was_asked_for() -> None:
     assert (await HANDLERS.capabilities(request("v2", "accept=application/json"))).headers["content-type"] == (
         "application/json"
     )
-    assert (await HANDLERS.capabilities(request("v2", accept="text/html"))).status_code == 406
+    assert (await answered(HANDLERS.capabilities, request("v2", accept="text/html"))).status_code == 406
 
 
 async def test_an_unknown_version_is_a_bad_request_before_accept_matters() -> None:
     for answer in (
-        await HANDLERS.capabilities(request("v3", accept="text/html")),
-        await HANDLERS.openapi_yaml(request("v3")),
-        await HANDLERS.openapi_json(request("latest")),
+        await answered(HANDLERS.capabilities, request("v3", accept="text/html")),
+        await answered(HANDLERS.openapi_yaml, request("v3")),
+        await answered(HANDLERS.openapi_json, request("latest")),
     ):
         assert answer.status_code == 400
         assert answer.headers["api-supported-versions"] == "1.0-prerelease, 1, 2"

@@ -12,6 +12,7 @@ from shared.errors import NotFound
 from shared.model import Scope
 from shared.services.rendering import Picture, RenderingService
 from shared.web.rendered import RenderedHandlers
+from tests.web.requests import answered
 
 IMAGE = b"an image"
 
@@ -132,14 +133,14 @@ async def test_an_answer_says_what_it_is_and_that_others_may_show_it() -> None:
 async def test_a_request_is_judged_before_anything_is_looked_for(wrong: dict[str, Any], status: int) -> None:
     service = Shows()
     # All of them are not acceptable either, which is found out last.
-    answer = await RenderedHandlers(service).rendered(request(**wrong, accept="text/html"))
+    answer = await answered(RenderedHandlers(service).rendered, request(**wrong, accept="text/html"))
     assert answer.status_code == status
     assert not service.found
 
 
 async def test_what_is_not_there_is_not_found_whatever_a_client_has_of_it() -> None:
     service = Shows(version=None)
-    answer = await RenderedHandlers(service).thumbnail(request(if_none_match="*"))
+    answer = await answered(RenderedHandlers(service).thumbnail, request(if_none_match="*"))
     assert answer.status_code == 404
     assert not service.rendered
 

@@ -5,6 +5,7 @@ from starlette.requests import Request
 
 from shared.services.retrieve import Metadata, RetrieveService
 from shared.web.retrieve import RetrieveHandlers
+from tests.web.requests import answered
 
 TAG = "0123456789abcdef"
 
@@ -69,4 +70,4 @@ async def test_only_the_misspelling_of_the_tutorial_is_taken_for_a_series() -> N
     for segment, status in (("studies1.2", 200), ("study1.2", 404), ("1.2", 404), ("studies", 400), ("studiesx", 400)):
         asked = request()
         asked.scope["path_params"] = {"version": "v2", "study": segment, "series": "1.3"}
-        assert (await handlers.metadata_of_misspelt_series(asked)).status_code == status
+        assert (await answered(handlers.metadata_of_misspelt_series, asked)).status_code == status
