@@ -59,7 +59,7 @@ def _parsed(text: str) -> Mapping[str, frozenset[Action]]:
     """AUTH_ROLES: entries `name=words`, separated by commas. Errors count entries: the text may reach anybody."""
     allowed: dict[str, frozenset[Action]] = {}
     for number, entry in enumerate(filter(str.strip, text.split(",")), 1):
-        name, sign, words = (each.strip() for each in entry.rpartition("="))
+        name, sign, words = (each.strip() for each in entry.partition("="))
         if not (name and sign and words):
             raise SettingError(
                 f"AUTH_ROLES must be a list such as Dicom.Reader=read, but entry {number} is not like that"

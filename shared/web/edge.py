@@ -159,7 +159,7 @@ class Edge:
         if level > logging.INFO and error is not None:
             fields["error"] = _text_of(error)
         self._journal.request(fields, exchange.usage, level=level)
-        if exchange.kind.action is not None:
+        if exchange.kind.action is not None and exchange.request.method != "OPTIONS":
             await self._journal.audit(exchange.audit_fields(response), audited_studies(exchange.request))
 
 

@@ -81,6 +81,11 @@ def test_without_a_token_every_operation_is_401(client: httpx.Client, method: st
         assert answer.headers["api-supported-versions"]
 
 
+def test_the_misspelt_route_of_the_tutorial_is_no_way_around(client: httpx.Client) -> None:
+    for method in ("GET", "HEAD"):
+        assert client.request(method, "/v2/studies2.25.1/series/2.25.2/metadata").status_code == 401
+
+
 @pytest.mark.parametrize(("method", "operation"), OPEN, ids=named)
 def test_descriptions_and_health_are_open_to_all(client: httpx.Client, method: str, operation: Operation) -> None:
     assert client.request(method, path_of(operation)).status_code == 200
