@@ -70,7 +70,8 @@ class NewInstance:
     `length` is in bytes. `metadata` is the gzipped DICOM JSON of the data set, `frames` a packed frame table or None
     where frames cannot be located, `bulk` a packed bulk table or None where there are no bulk values.
     `study_attributes` and `series_attributes` are what the study and series rows learn from this instance, `number` is
-    its InstanceNumber as searches compare it, empty without one.
+    its InstanceNumber as searches compare it, empty without one. `created` is when it was stored, in microseconds since
+    1970, where that was not just now: None lets the commit say so.
     """
 
     key: InstanceKey
@@ -84,6 +85,7 @@ class NewInstance:
     series_attributes: JsonDataSet
     bulk: bytes | None = None
     number: str = ""
+    created: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,12 @@ PIECE = 4 * MIB
 
 @dataclass(frozen=True, slots=True)
 class BlobName:
-    """A stored blob as a listing shows it: its name and the instance whose row should name it."""
+    """A stored blob as a listing shows it: its name, the instance whose row should name it, its length in bytes."""
 
     name: str
     owner: InstanceKey | None
+    length: int
+    etag: str
 
 
 class BlobStore:
@@ -130,11 +132,20 @@ class BlobStore:
         except AzureError as error:
             raise unavailable("blob storage", error) from error
 
+    async def length_of(self, name: str) -> int | None:
+        """Bytes of a blob, None when there is none."""
+        try:
+            return (await self._container.get_blob_client(name).get_blob_properties()).size
+        except ResourceNotFoundError:
+            return None
+        except AzureError as error:
+            raise unavailable("blob storage", error) from error
+
     async def list_names(self, prefix: str) -> AsyncIterator[BlobName]:
         """The blobs whose names begin with `prefix`, in the order of names."""
         try:
             async for blob in self._container.list_blobs(name_starts_with=prefix, include=["metadata"]):
-                yield BlobName(blob.name, _owner(blob))
+                yield BlobName(blob.name, _owner(blob), blob.size, blob.etag)
         except AzureError as error:
             raise unavailable("blob storage", error) from error
 

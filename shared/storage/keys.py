@@ -247,6 +247,11 @@ def sweep_row(due: int, identifier: str) -> str:
     return f"g!{due:013x}!{identifier}"
 
 
+def sweep_rows() -> KeyRange:
+    """All work for the sweep."""
+    return _below("g")
+
+
 def sweep_rows_due(now: int) -> KeyRange:
     """All work that is due by `now`, in microseconds since 1970, the longest due first."""
     return KeyRange("g!", f"g!{now + 1:013x}")

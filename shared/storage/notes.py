@@ -121,6 +121,12 @@ class Notes:
                 for row in page:
                     yield partition, row.key, note_of(row.columns)
 
+    async def list_beside(self, study: str) -> AsyncIterator[SweepNote]:
+        """All work, due or not, in the partition of a study: its own notes and those of the studies beside it."""
+        async for page in self._table.pages(await self._index.partition_of(study), keys.sweep_rows()):
+            for row in page:
+                yield note_of(row.columns)
+
     async def delete(self, partition: str, key: str) -> None:
         """Strike off work that is done; no error if it is gone already."""
         await self._table.commit(partition, [Operation("delete", key)])

@@ -1,7 +1,7 @@
 """Awaiting the same call for many arguments, a bounded number at a time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from itertools import batched
 
 #: Storage calls that one operation has under way at a time: enough to hide their latency, few enough that requests side
@@ -15,3 +15,28 @@ async def in_parallel[A, T](call: Callable[[A], Awaitable[T]], arguments: Iterab
     for batch in batched(arguments, PARALLEL_CALLS, strict=False):
         results += await asyncio.gather(*map(call, batch))
     return results
+
+
+async def for_each[A](call: Callable[[A], Awaitable[None]], arguments: AsyncIterator[A], at_once: int) -> None:
+    """Await a call for each argument, `at_once` of them at a time; arguments are taken only as they are needed.
+
+    The first error is raised, and what else is under way is cancelled.
+    """
+    taking = asyncio.Lock()
+
+    async def work() -> None:
+        while True:
+            async with taking:
+                try:
+                    argument = await anext(arguments)
+                except StopAsyncIteration:
+                    return
+            await call(argument)
+
+    workers = [asyncio.create_task(work()) for _ in range(at_once)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)

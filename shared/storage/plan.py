@@ -98,7 +98,7 @@ def plan_store(
         key, row = instance.key, keys.instance_row(instance.key)
         added = 0 if row in existing else 1
         # A microsecond apart, so that what came later in one commit counts as newer.
-        created = moment.time + position
+        created = moment.time + position if instance.created is None else instance.created
         old = series[key.series]
         if old is None:
             attributes = _with_class(instance.series_attributes, {}, instance.sop_class)

@@ -23,7 +23,7 @@ from enum import Enum
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from shared.auth.actions import Action, Caller
@@ -83,7 +83,9 @@ class Edge:
                 with measured(exchange.usage):
                     response = await self._answer(function, exchange)
                     await self._record(exchange, response)
-                return _Sent(response, exchange, self._journal)
+                if isinstance(response, StreamingResponse):
+                    return _Sent(response, exchange, self._journal)
+                return response
 
             return answered
 
@@ -206,13 +208,15 @@ class _Exchange:
         self.begun = time.perf_counter()
 
     def fields(self, response: Response) -> dict[str, Any]:
-        """What the log of requests says."""
+        """What the log of requests says; of a body that streams its length is not known yet."""
+        length = {} if isinstance(response, StreamingResponse) else {"bytes": len(response.body)}
         return {
             "correlation": self.correlation,
             "operation": self.function,
             "method": self.request.method,
             "status": response.status_code,
             "ms": _milliseconds_since(self.begun),
+            **length,
         }
 
     def audit_fields(self, response: Response) -> dict[str, Any]:
@@ -228,16 +232,15 @@ class _Exchange:
 
 
 class _Sent(Response):
-    """An answer that says when its body has left, and lets it leave at the cost of its request."""
+    """An answer that says when its body, a stream, has left, and has it counted what that costs."""
 
-    def __init__(self, inner: Response, exchange: _Exchange, journal: Journal) -> None:
+    def __init__(self, inner: StreamingResponse, exchange: _Exchange, journal: Journal) -> None:
         self._inner = inner
         self._exchange = exchange
         self._journal = journal
         self.status_code = inner.status_code
         self.background = inner.background
         self.raw_headers = inner.raw_headers
-        self.body = getattr(inner, "body", b"")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         count, complete = 0, False

@@ -1,7 +1,7 @@
 """The log of requests and the audit log: one line of JSON each, and nothing in them that could identify a patient.
 
     request   when a request has been answered: operation, status, duration, storage calls and bytes, what went wrong
-    sent      when the body of its answer has left: duration and bytes; `complete` is false where the client has gone
+    sent      when the body of its answer, a stream, has left: duration, bytes; not `complete` if the client went before
     audit     who asked for what, of which studies, and what came of it
     job       when a timer's work is done, or has failed
 

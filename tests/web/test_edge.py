@@ -205,6 +205,7 @@ async def test_a_request_leaves_a_line_and_an_audit_record(caplog: pytest.LogCap
         "operation": "retrieve_study",
         "method": "GET",
         "status": 200,
+        "bytes": 4,
         "storageCalls": 0,
         "storageSent": 0,
         "storageReceived": 0,
