@@ -32,11 +32,12 @@ corpus: setup ## Store every .dcm file below DIR= and compare what comes back wi
 	@test -d "$(DIR)" || { echo "Say which folder: make corpus DIR=path/to/files" >&2; exit 1; }
 	@$(BIN)/python -m tests.corpus "$(DIR)"
 
-check: setup ## Check format, lint, types and layers
+check: setup ## Check format, lint, types, layers and the templates of the deployment
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/mypy --strict shared $(wildcard function_app.py) local
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.infra
 
 format: setup ## Format the code and mend what the linter can
 	@$(BIN)/ruff format $(SOURCES)
