@@ -12,7 +12,7 @@
     ├── RangeNotSatisfiable   no byte of the representation is in the range asked for
     ├── TooLarge              one instance is larger than the limit
     ├── UnsupportedMedia      the body, or a part of it, is not of a type that can be stored
-    └── Unavailable           storage is busy or unreachable; trying again later may work
+    └── Unavailable           storage, or the issuer of tokens, is busy or unreachable; trying again later may work
     MalformedDicom            one instance cannot be read; the instance fails, not the request
     SettingError              a setting has a value the service cannot run with
 
@@ -80,7 +80,7 @@ class UnsupportedMedia(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """Storage did not answer, or refused because it is busy."""
+    """Storage, or the issuer of tokens, did not answer, or refused because it is busy."""
 
 
 class MalformedDicom(Exception):

@@ -47,7 +47,7 @@ def problem(error: Exception) -> Response:
     status = next(STATUS[each] for each in type(error).__mro__ if each in STATUS)
     if status == 503:
         return PlainTextResponse(
-            "Storage is not available. Please try again later.", 503, {"Retry-After": str(RETRY_AFTER)}
+            "The service is not available. Please try again later.", 503, {"Retry-After": str(RETRY_AFTER)}
         )
     headers = {"Content-Range": f"bytes */{error.length}"} if isinstance(error, RangeNotSatisfiable) else None
     return PlainTextResponse(str(error), status, headers)

@@ -39,3 +39,8 @@ def settings_for(local: LocalIssuer, **settings: Any) -> Settings:
 async def admitted(gate: Gate, token: str) -> Caller:
     """Whom a token lets in."""
     return await gate.admit([f"Bearer {token}"])
+
+
+def short(value: object) -> str:
+    """A name for a parameter."""
+    return repr(value)[:20]

@@ -4,26 +4,18 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.auth.actions import Action
 from shared.auth.gate import Gate
 from shared.auth.tokens import LEEWAY, MAX_HEADER
 from shared.errors import InvalidToken, Unauthenticated
-from tests.auth.gates import NOW, TENANT, Clock, admitted
+from tests.auth.gates import NOW, TENANT, Clock, admitted, short
 from tests.auth.issuer import (
     AUDIENCE,
     CLIENT,
     SUBJECT,
     LocalIssuer,
-    encoded,
-    segment,
-    signed,
-    signed_with_secret,
     signing_key,
 )
 
@@ -92,7 +84,7 @@ async def test_claims_that_are_not_looked_at_do_not_matter(gate: Gate, issuer: L
 async def test_keys_in_the_header_are_not_looked_at(gate: Gate, issuer: LocalIssuer) -> None:
     stranger = signing_key(STRANGER)
     header = {"jwk": stranger.jwk(), "jku": "http://127.0.0.1:9/", "x5u": "http://127.0.0.1:9/", "x5c": ["AAAA"]}
-    assert await admitted(gate, issuer.sign(issuer.claims(NOW), **header))
+    assert await admitted(gate, issuer.sign(issuer.claims(NOW), None, **header))
     with pytest.raises(InvalidToken, match="not signed by the issuer"):
         await admitted(gate, issuer.sign(issuer.claims(NOW), stranger, kid=issuer.key.name, **header))
     assert issuer.requests == ["/.well-known/openid-configuration", "/keys"]
@@ -125,7 +117,7 @@ async def test_a_token_counts_in_its_time(
     if counts:
         assert await admitted(gate, token)
     else:
-        with pytest.raises(InvalidToken, match="expired|not valid yet"):
+        with pytest.raises(InvalidToken, match=r"expired|not valid yet"):
             await admitted(gate, token)
 
 
@@ -217,106 +209,12 @@ async def test_a_provider_need_not_name_the_client(gate: Gate, issuer: LocalIssu
     assert (await admitted(gate, issuer.token(NOW, oid="o"))).subject == SUBJECT
 
 
-@pytest.mark.parametrize("claims", [[], "text", 5, None, b"", b"{", b"\xff\xfe", b"[" * 9000, b'{"a":' * 1800, b"NaN"])
+@pytest.mark.parametrize(
+    "claims", [[], "text", 5, None, b"", b"{", b"\xff\xfe", b"[" * 9000, b'{"a":' * 1800, b"NaN"], ids=short
+)
 async def test_claims_are_an_object(gate: Gate, issuer: LocalIssuer, claims: object) -> None:
     with pytest.raises(InvalidToken):
         await admitted(gate, issuer.sign(claims))
-
-
-# --- signatures that do not count
-
-
-@pytest.mark.parametrize(
-    "algorithm", ["none", "None", "NONE", "", "HS256", "RS384", "RS512", "PS256", "ES256", "rs256"]
-)
-async def test_another_algorithm_does_not_count(gate: Gate, issuer: LocalIssuer, algorithm: str) -> None:
-    with pytest.raises(InvalidToken, match="RS256"):
-        await admitted(gate, issuer.sign(issuer.claims(NOW), alg=algorithm))
-
-
-@pytest.mark.parametrize("algorithm", [None, 256, ["RS256"], {"RS256": 1}])
-async def test_an_algorithm_is_a_text(gate: Gate, issuer: LocalIssuer, algorithm: object) -> None:
-    with pytest.raises(InvalidToken, match="RS256"):
-        await admitted(gate, issuer.sign(issuer.claims(NOW), alg=algorithm))
-
-
-@pytest.mark.parametrize("signature", ["", "AA", "A" * 342])
-async def test_a_token_without_a_signature_does_not_count(gate: Gate, issuer: LocalIssuer, signature: str) -> None:
-    for algorithm in ("none", "RS256"):
-        header = {"alg": algorithm, "kid": issuer.key.name}
-        with pytest.raises(InvalidToken):
-            await admitted(gate, f"{segment(header)}.{segment(issuer.claims(NOW))}.{signature}")
-
-
-async def test_the_public_key_is_no_secret_to_sign_with(gate: Gate, issuer: LocalIssuer) -> None:
-    public = issuer.key.private.public_key()
-    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    jwk = issuer.key.jwk()
-    for secret in (pem, pem.strip(), der, json.dumps(jwk).encode(), jwk["n"].encode(), b""):
-        for algorithm in ("HS256", "RS256"):
-            header = {"alg": algorithm, "typ": "JWT", "kid": issuer.key.name}
-            with pytest.raises(InvalidToken):
-                await admitted(gate, signed_with_secret(header, issuer.claims(NOW), secret))
-
-
-@pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256"])
-async def test_the_right_key_with_another_algorithm_does_not_count(
-    gate: Gate, issuer: LocalIssuer, algorithm: str
-) -> None:
-    with pytest.raises(InvalidToken, match="RS256"):
-        await admitted(
-            gate, jwt.encode(issuer.claims(NOW), issuer.key.private, algorithm, headers={"kid": issuer.key.name})
-        )
-
-
-async def test_pss_padding_under_the_name_of_rs256_does_not_count(gate: Gate, issuer: LocalIssuer) -> None:
-    content = f"{segment({'alg': 'RS256', 'kid': issuer.key.name})}.{segment(issuer.claims(NOW))}"
-    pss = padding.PSS(padding.MGF1(SHA256()), padding.PSS.DIGEST_LENGTH)
-    signature = issuer.key.private.sign(content.encode(), pss, SHA256())
-    with pytest.raises(InvalidToken, match="not signed by the issuer"):
-        await admitted(gate, f"{content}.{encoded(signature)}")
-
-
-async def test_a_key_of_another_kind_does_not_count(gate: Gate, issuer: LocalIssuer) -> None:
-    token = jwt.encode(
-        issuer.claims(NOW), ec.generate_private_key(ec.SECP256R1()), "ES256", headers={"kid": issuer.key.name}
-    )
-    with pytest.raises(InvalidToken, match="RS256"):
-        await admitted(gate, token)
-
-
-async def test_another_key_of_the_same_name_does_not_count(gate: Gate, issuer: LocalIssuer) -> None:
-    with pytest.raises(InvalidToken, match="not signed by the issuer"):
-        await admitted(gate, issuer.sign(issuer.claims(NOW), signing_key(STRANGER), kid=issuer.key.name))
-
-
-@pytest.mark.parametrize("name", [None, "", 5, ["key-0-2048"], {"a": 1}, True])
-async def test_a_token_names_its_key(gate: Gate, issuer: LocalIssuer, name: object) -> None:
-    with pytest.raises(InvalidToken, match="name its key"):
-        await admitted(gate, issuer.sign(issuer.claims(NOW), kid=name))
-    assert issuer.requests == []
-
-
-@pytest.mark.parametrize(
-    "header", [{"crit": ["b64"], "b64": True}, {"crit": ["exp"]}, {"crit": []}, {"b64": False}, {"b64": True}]
-)
-async def test_extensions_do_not_count(gate: Gate, issuer: LocalIssuer, header: dict[str, Any]) -> None:
-    with pytest.raises(InvalidToken, match="extensions"):
-        await admitted(gate, issuer.sign(issuer.claims(NOW), **header))
-
-
-@pytest.mark.parametrize("kind", ["dpop+jwt", "logout+jwt", "secevent+jwt", "id_token", "", 5, ["JWT"]])
-async def test_other_kinds_of_tokens_do_not_count(gate: Gate, issuer: LocalIssuer, kind: object) -> None:
-    with pytest.raises(InvalidToken, match="no access token"):
-        await admitted(gate, issuer.sign(issuer.claims(NOW), typ=kind))
-
-
-@pytest.mark.parametrize("header", [b"", b"{", b"[]", b'"RS256"', b"null", b"\xff\xfe", b"[" * 9000, b'{"a":' * 1800])
-async def test_a_header_that_is_no_object_does_not_count(gate: Gate, issuer: LocalIssuer, header: bytes) -> None:
-    with pytest.raises(InvalidToken):
-        await admitted(gate, signed(header, issuer.claims(NOW), issuer.key.private))
-    assert issuer.requests == []
 
 
 # --- headers that hold no token

@@ -523,7 +523,7 @@ def test_with_storage_down_health_is_unhealthy(outage: Outage) -> None:
 
 def test_with_storage_down_requests_are_unavailable_in_plain_text(outage: Outage) -> None:
     for answer in outage.requests:
-        assert refused(answer, 503) == "Storage is not available. Please try again later."
+        assert refused(answer, 503) == "The service is not available. Please try again later."
         assert int(answer.headers["retry-after"]) > 0
     assert_no_identity_in(outage.log)
 
