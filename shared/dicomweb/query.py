@@ -203,12 +203,18 @@ def _range(attribute: SearchAttribute, value: str) -> Test:
     high = _end(attribute, last, last=True) if last else None
     if low is None and high is None:
         raise _no_date(attribute, value)
-    if low is not None and high is not None and low > high:
-        what = "date" if attribute.vr == "DA" else "time"
-        raise BadRequest(f"Invalid query: {what} range of attribute '{attribute.keyword}' begins after it ends.")
+    # A range of times that goes with one of dates may end earlier in the day; that is judged when all is known.
+    if attribute.vr == "DA":
+        _check_order(attribute, Range(low, high))
     if attribute.vr == "DA" and not dash and low is not None:
         return Exact((low,))
     return Range(low, high)
+
+
+def _check_order(attribute: SearchAttribute, test: Range) -> None:
+    if test.low is not None and test.high is not None and test.low > test.high:
+        what = "date" if attribute.vr == "DA" else "time"
+        raise BadRequest(f"Invalid query: {what} range of attribute '{attribute.keyword}' begins after it ends.")
 
 
 def _end(attribute: SearchAttribute, text: str, *, last: bool) -> str:
@@ -266,14 +272,15 @@ def _predicates(tests: dict[SearchAttribute, Test], zone: int | None) -> tuple[P
             joined.add(moment.parts[1])
         else:
             time = None
-        predicates.append(
-            Predicate(replace(moment, zone=zone), _interval(date, time if isinstance(time, Range) else None))
-        )
+        interval = _interval(date, time if isinstance(time, Range) else None)
+        _check_order(moment, interval)
+        predicates.append(Predicate(replace(moment, zone=zone), interval))
         predicates.append(Predicate(attribute, date if zone is None else _widened(date)))
-    return (
-        *(Predicate(attribute, test) for attribute, test in tests.items() if attribute.tag not in joined),
-        *predicates,
-    )
+    alone = {attribute: test for attribute, test in tests.items() if attribute.tag not in joined}
+    for attribute, test in alone.items():
+        if isinstance(test, Range):
+            _check_order(attribute, test)
+    return (*(Predicate(attribute, test) for attribute, test in alone.items()), *predicates)
 
 
 def _same_form(one: Range, other: Range) -> bool:

@@ -8,6 +8,7 @@ Left out: how the values are called (dicom/bulk.py), which representation is wan
 """
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from shared.dicom.bulk import BulkTable, PixelElement, bulk_reference
@@ -16,7 +17,7 @@ from shared.dicom.scanned import BulkValue
 from shared.dicomweb.negotiation import OCTET_STREAM, Choice
 from shared.errors import CannotTranscode, NotFound
 from shared.model import InstanceKey, Scope, StoredInstance
-from shared.services.content import Content, Fragments, Joined, Produced, Swapped, whole
+from shared.services.content import Content, Fragments, Produced, Swapped, opened_ahead, whole
 from shared.services.pixels import PixelReader
 from shared.services.retrieve import FrameSet, Part, RetrieveService, not_found, scope_of
 
@@ -70,12 +71,23 @@ class BulkdataService:
         return Swapped(content, max(bits // 8, 2)) if found.pixels.vr == "OW" else content
 
     def joined(self, frames: FrameSet, window: int) -> Content:
-        """All frames of an instance as one value."""
-        table = frames.table
-        if frames.opened is None and table.kind == "encapsulated":
-            blobs = self._pixels.archive.blobs
+        """All frames of encapsulated pixel data, or of those that are to be decoded, as one value.
+
+        `window` is the number of frames that are made ahead of the one being sent. There can be a frame for each bit of
+        the file, so none is thought of before its turn.
+        """
+        if frames.opened is None:
+            table, blobs = frames.table, self._pixels.archive.blobs
             return Fragments(blobs, frames.instance.version, table.offset, table.lengths)
-        return Joined([frames.part(number).content for number in range(1, table.count + 1)], window)
+
+        async def in_turn() -> AsyncGenerator[bytes]:
+            opened = opened_ahead(frames.all(), lambda part: part.content, window)
+            async with aclosing(opened):
+                async for _, chunks in opened:
+                    async for chunk in chunks:
+                        yield chunk
+
+        return Produced(in_turn)
 
     async def all_of(self, scope: Scope, choose: Callable[[str], Choice], *, pixels_only: bool) -> AsyncGenerator[Part]:
         """Every bulk value of every instance of a scope. Raises NotFound when there is none."""

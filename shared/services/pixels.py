@@ -31,6 +31,9 @@ from shared.storage.archive import Archive
 #: The columns of an instance row that this module needs.
 COLUMNS = ("metadata", "frames", "bulk")
 
+#: Bytes of a packed table, up to which unpacking it takes less time than handing it to a thread.
+_FEW_BYTES = 256
+
 #: Transfer Syntax UID of a deflated file, and of the same file once it is inflated, as long as that.
 _DEFLATED_UID, _INFLATED_UID = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 
@@ -88,12 +91,18 @@ class PixelReader:
     async def frame_table(self, instance: StoredInstance) -> FrameTable | None:
         """Where the frames of an instance lie whose row has been read with "frames"; None where it has none."""
         packed = await self.archive.packed_frames(instance)
-        return FrameTable.unpack(packed) if packed else None
+        return await self._off_the_loop(FrameTable.unpack, packed) if packed else None
 
     async def bulk_table(self, instance: StoredInstance) -> BulkTable:
         """Where the bulk values of an instance lie whose row has been read with "bulk"."""
         packed = await self.archive.packed_bulk(instance)
-        return BulkTable.unpack(packed) if packed else BulkTable()
+        return await self._off_the_loop(BulkTable.unpack, packed) if packed else BulkTable()
+
+    async def _off_the_loop[T](self, unpack: Callable[[bytes], T], packed: bytes) -> T:
+        """A table; that of millions of fragments takes most of a second, though it is packed into some kilobytes."""
+        if len(packed) <= _FEW_BYTES:
+            return unpack(packed)
+        return await asyncio.get_running_loop().run_in_executor(self.parsing, unpack, packed)
 
     def range_of(self, instance: StoredInstance, offset: int, length: int) -> Content:
         """Bytes of the file or, where that is deflated, of its inflated data set."""

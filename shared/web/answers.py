@@ -63,7 +63,7 @@ async def answer(
                 status, start, count = 206, asked.start, asked.count
                 headers |= {"Content-Length": str(asked.count), "Content-Range": asked.content_range}
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers)
+        return Response(status_code=status, headers=headers) if length is not None else without_body(headers)
     return StreamingResponse(await started(content.read(start, count)), status, headers)
 
 

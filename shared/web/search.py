@@ -7,8 +7,7 @@ X-Total-Count   how many results all pages have, where that is cheap to tell
 """
 
 import json
-from collections.abc import Iterable
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote_plus
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +24,9 @@ MORE = "There are additional results that can be requested"
 MORE_COUNTED = "There are {remaining} additional results that can be requested"
 #: The search was given up after so many rows that did not match that there may be matches nobody looked at.
 CUT_SHORT = "The search was cut short: there may be results that are missing here. Please ask for fewer"
+
+#: What may stand in the query of a URL beside letters and digits (RFC 3986 §3.4), and the escapes that are there.
+_QUERY = "-._~!$'()*+,;=:@/?%"
 
 _NAMES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
 
@@ -49,7 +51,7 @@ class SearchHandlers:
             headers["Warning"] = f'299 {urls.host} "{text}"'
         if results.last is not None:
             url = f"{urls.of(scope) if scope else urls.of_version}/{_NAMES[resource.level]}"
-            next_page = _next_query(parameters, token_of(results.last))
+            next_page = next_query(request.url.query, token_of(results.last))
             headers["Link"] = f'<{url}?{next_page}>; rel="next"'
         if results.total is not None:
             headers["X-Total-Count"] = str(results.total)
@@ -69,6 +71,11 @@ def _warning(query: Query, results: SearchResults) -> str | None:
     return MORE_COUNTED.format(remaining=results.total - query.offset - len(results.data_sets))
 
 
-def _next_query(parameters: Iterable[tuple[str, str]], token: str) -> str:
-    kept = [(name, value) for name, value in parameters if name.lower() not in ("cursor", "offset")]
-    return urlencode([*kept, ("cursor", token)], quote_via=quote)
+def next_query(query: str, token: str) -> str:
+    """The query as the client wrote it, for a plus is a space in one parameter and not in another, from another place.
+
+    What may not stand in a URL is escaped, so that nobody can put anything behind the URL in its header.
+    """
+    pairs = (pair for pair in query.split("&") if pair)
+    kept = [pair for pair in pairs if unquote_plus(pair.partition("=")[0]).lower() not in ("cursor", "offset")]
+    return "&".join([*(quote(pair.encode("latin-1"), safe=_QUERY) for pair in kept), f"cursor={quote(token)}"])

@@ -128,6 +128,8 @@ DATE = (
         ([("StudyTime", "2400")], "specified Time value"),
         ([("StudyTime", "1")], "specified Time value"),
         ([("StudyTime", "11-10")], "time range of attribute 'StudyTime' begins after it ends"),
+        ([("StudyDate", "20200101-"), ("StudyTime", "11-10")], "time range of attribute 'StudyTime' begins"),
+        ([("StudyDate", "20200101-20200101"), ("StudyTime", "11-10")], "of attribute 'StudyDate+StudyTime' begins"),
         ([("PatientName", 'a"b'), ("fuzzymatching", "true")], "holds a quotation mark"),
         ([("TimezoneOffsetFromUTC", "Z"), ("StudyDate", "20200101")], "TimezoneOffsetFromUTC must be"),
         ([("TimezoneOffsetFromUTC", "+1500")], "TimezoneOffsetFromUTC must be"),
@@ -251,6 +253,11 @@ MOMENT = "StudyDate+StudyTime"
         (
             {"StudyDate": "20200101-", "StudyTime": "10-"},
             {MOMENT: Range("20200101100000000000", None), "StudyDate": Range("20200101", None)},
+        ),
+        # A range of moments may begin later in the day than it ends.
+        (
+            {"StudyDate": "20200101-20200102", "StudyTime": "2200-0600"},
+            {MOMENT: Range("20200101220000000000", "20200102060059999999"), "StudyDate": Range("20200101", "20200102")},
         ),
         # Ranges of different forms are two conditions.
         (

@@ -110,7 +110,11 @@ def study(api: Api) -> str:
         ("AccessionNumber=A{last10}&StudyTime=-2329", False),
         ("StudyTime=233000.25&StudyDescription=*{last8}*", True),
         # One interval, from 22:00 on the first day to 01:00 on the last.
-        ("AccessionNumber=A{last10}&StudyDate=20230330-20230401&StudyTime=22-01", None),
+        ("AccessionNumber=A{last10}&StudyDate=20230330-20230401&StudyTime=22-01", True),
+        ("AccessionNumber=A{last10}&StudyDate=20230331-20230402&StudyTime=2331-0600", False),
+        ("AccessionNumber=A{last10}&StudyDate=20230331-20230331&StudyTime=22-01", None),
+        ("AccessionNumber=A{last10}&StudyDate=20230331&StudyTime=22-01", None),
+        ("AccessionNumber=A{last10}&StudyTime=22-01", None),
         ("AccessionNumber=A{last10}&StudyDate=20230331-20230401&StudyTime=0100-2200", True),
         ("AccessionNumber=A{last10}&StudyDate=20230330-20230331&StudyTime=0100-2200", False),
         # 23:30 an hour east of Greenwich is 22:30 there, and the next day in Tokyo.
@@ -152,7 +156,8 @@ def test_studies(api: Api, study: str, query: str, found: bool | None) -> None:
         ("PerformedProcedureStepStartDate=20230401", [3]),
         ("PerformedProcedureStepStartDate=20230301-20230430", [3]),
         ("PerformedProcedureStepStartTime=09-10", [3]),
-        ("PerformedProcedureStepStartDate=20230331-20230402&PerformedProcedureStepStartTime=10-08", None),
+        ("PerformedProcedureStepStartDate=20230331-20230402&PerformedProcedureStepStartTime=10-08", [3]),
+        ("PerformedProcedureStepStartDate=20230401-20230401&PerformedProcedureStepStartTime=10-08", None),
         ("PerformedProcedureStepStartDate=20230331-20230402&PerformedProcedureStepStartTime=08-10", [3]),
         ("RequestAttributesSequence.ScheduledProcedureStepID=SPS2", [3]),
         ("RequestAttributesSequence.RequestedProcedureID=rp*", [3]),
@@ -281,6 +286,20 @@ def test_links_lead_through_all_pages_as_the_client_sees_the_service(
     assert warnings == [counted if path == "/studies" else more, more, None]
     totals = [answer.headers.get("x-total-count") for answer in answers]
     assert totals == (["5"] * 3 if path == "/studies" else [None] * 3)
+
+
+def test_a_link_repeats_the_query_as_the_client_wrote_it(api: Api, pages_of: str) -> None:
+    written = f"accept=application/dicom+json&PatientID={pages_of.replace(' ', '+')}&limit=2&OFFSET=1&x%3E=%22"
+    refused = api.http.get(f"/studies?{written}")
+    assert refused.status_code == 400  # the parameter that is none
+    written = written.removesuffix("&x%3E=%22")
+    first = api.http.get(f"/studies?{written}")
+    url, _, _ = first.headers["link"].removeprefix("<").partition(">")
+    assert urlsplit(url).query.startswith(written.removesuffix("&OFFSET=1") + "&cursor=")
+    following = api.http.get(f"/studies?{urlsplit(url).query}")
+    assert following.status_code == 200
+    uids = [value_of(each, "0020000D") for answer in (first, following) for each in answer.json()]
+    assert len(set(uids)) == 4
 
 
 def test_the_number_of_results_below_a_study_is_always_told(api: Api, study: str) -> None:
