@@ -127,7 +127,11 @@ def parse_query(parameters: Iterable[tuple[str, str]], resource: SearchResource)
     include, include_all = _include(reserved["includefield"])
     return Query(
         resource=resource,
-        predicates=_predicates({attribute: test for attribute, test in tests.items() if test is not None}, _zone(zone)),
+        predicates=_predicates(
+            {attribute: test for attribute, test in tests.items() if test is not None},
+            {attribute for attribute, value in conditions.items() if "-" in value},
+            _zone(zone),
+        ),
         asked=asked,
         include=include,
         include_all=include_all,
@@ -254,17 +258,25 @@ def _zone(text: str | None) -> int | None:
     return offset
 
 
-def _predicates(tests: dict[SearchAttribute, Test], zone: int | None) -> tuple[Predicate, ...]:
-    """The conditions that tests are, with dates and times joined where that is what they mean."""
+def _predicates(
+    tests: dict[SearchAttribute, Test], hyphened: set[SearchAttribute], zone: int | None
+) -> tuple[Predicate, ...]:
+    """The conditions that tests are, with dates and times joined where that is what they mean.
+
+    `hyphened` are those that were asked for by a range: a single time is tested as one, because it means all it may be.
+    """
     predicates: list[Predicate] = []
     joined: set[str] = set()
     for attribute, test in tests.items():
         moment = MOMENTS.get(attribute.tag)
         if moment is None:
             continue
-        time = next((each for other, each in tests.items() if other.tag == moment.parts[1]), None)
+        of_time = next((other for other in tests if other.tag == moment.parts[1]), None)
+        time = tests[of_time] if of_time else None
         date = Range(test.values[0], test.values[0]) if isinstance(test, Exact) else test
-        combined = isinstance(test, Range) and isinstance(time, Range) and _same_form(test, time)
+        combined = (
+            isinstance(test, Range) and isinstance(time, Range) and of_time in hyphened and _same_form(test, time)
+        )
         if not isinstance(date, Range) or not (combined or zone is not None):
             continue
         joined.add(attribute.tag)

@@ -7,7 +7,7 @@ What can still fail before the first byte does so before the status line is sent
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from shared.dicomweb import multipart
 from shared.dicomweb.negotiation import ZIP
-from shared.dicomweb.ranges import requested_range
+from shared.dicomweb.ranges import ByteRange, requested_range
 from shared.dicomweb.zip_stream import ZipStream
 from shared.model import Scope
 from shared.services.content import Content, Held, Joined, opened_ahead, started
@@ -35,8 +35,18 @@ def is_known(tag: str, headers: Sequence[str]) -> bool:
 def not_modified(request: Request, tag: str) -> Response | None:
     """The answer 304 to a client that has the representation called `tag`; None for any other (RFC 9110 §13.1.2)."""
     if is_known(tag, request.headers.getlist("if-none-match")):
-        return Response(status_code=304, headers={"ETag": f'"{tag}"', "Cache-Control": CACHE_CONTROL})
+        return Response(status_code=304, headers={"ETag": f'"{tag}"', "Cache-Control": CACHE_CONTROL, "Vary": "Accept"})
     return None
+
+
+def range_of(request: Request, tag: str, length: int) -> ByteRange | None:
+    """The range of a representation of `length` bytes, called `tag` with its quotes, that a GET asks for; None for all.
+
+    A range means something for GET alone (RFC 9110 §14.2). Raises RangeNotSatisfiable.
+    """
+    if request.method != "GET":
+        return None
+    return requested_range(request.headers.get("range"), request.headers.get("if-range"), tag, length)
 
 
 async def answer(
@@ -56,9 +66,7 @@ async def answer(
         headers["Content-Length"] = str(length)
         if tag is not None and ranges:
             headers["Accept-Ranges"] = "bytes"
-            asked = requested_range(
-                request.headers.get("range"), request.headers.get("if-range"), headers["ETag"], length
-            )
+            asked = range_of(request, headers["ETag"], length)
             if asked is not None:
                 status, start, count = 206, asked.start, asked.count
                 headers |= {"Content-Length": str(asked.count), "Content-Range": asked.content_range}
@@ -123,13 +131,7 @@ async def _stream(request: Request, chunks: AsyncGenerator[bytes], headers: dict
     if request.method == "HEAD":
         await body.aclose()
         return without_body(headers)
-    return StreamingResponse(_closing(body), headers=headers)
-
-
-async def _closing(chunks: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            yield chunk
+    return StreamingResponse(body, headers=headers)
 
 
 def without_body(headers: dict[str, str]) -> Response:

@@ -18,13 +18,12 @@ from shared.dicomweb.negotiation import (
     candidates_among,
     choose,
 )
-from shared.dicomweb.ranges import requested_range
 from shared.errors import BadRequest
 from shared.model import InstanceKey
 from shared.services.bulkdata import BulkdataService, Found
 from shared.services.content import Content, Slice
 from shared.services.retrieve import Part, RetrieveService, scope_of
-from shared.web.answers import NewBoundary, answer, in_parts, multipart_answer, not_modified, tag_of
+from shared.web.answers import NewBoundary, answer, in_parts, multipart_answer, not_modified, range_of, tag_of
 from shared.web.resource import Urls, accept_of, instance_key_of, named_scope_of, version_of
 
 _SINGLE, _MULTIPART = False, True
@@ -104,7 +103,7 @@ class BulkdataHandlers:
         length = part.content.length
         headers: dict[str, str] = {}
         if length is not None:
-            asked = requested_range(request.headers.get("range"), request.headers.get("if-range"), f'"{tag}"', length)
+            asked = range_of(request, f'"{tag}"', length)
             if asked is not None:
                 headers["Content-Range"] = asked.content_range
                 part = replace(part, content=Slice(part.content, asked.start, asked.count))

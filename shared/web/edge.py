@@ -17,7 +17,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from dataclasses import asdict
 from enum import Enum
 from typing import Any
@@ -232,7 +232,11 @@ class _Exchange:
 
 
 class _Sent(Response):
-    """An answer that says when its body, a stream, has left, and has it counted what that costs."""
+    """An answer that says when its body, a stream, has left, and has it counted what that costs.
+
+    It also closes the stream, which Starlette merely forgets when a client hangs up: what has been read ahead would be
+    held until the next collection of garbage, and on an idle host there is none.
+    """
 
     def __init__(self, inner: StreamingResponse, exchange: _Exchange, journal: Journal) -> None:
         self._inner = inner
@@ -260,6 +264,7 @@ class _Sent(Response):
             error = raised
             raise
         finally:
+            await _close(self._inner.body_iterator)
             fields = {
                 "correlation": self._exchange.correlation,
                 "operation": self._exchange.function,
@@ -270,6 +275,11 @@ class _Sent(Response):
             if error is not None:
                 fields["error"] = _text_of(error)
             self._journal.sent(fields, self._exchange.usage)
+
+
+async def _close(body: AsyncIterable[Any]) -> None:
+    if isinstance(body, AsyncGenerator):
+        await body.aclose()
 
 
 def _correlation_of(request: Request) -> str:

@@ -154,12 +154,27 @@ def test_what_is_encoded_comes_back(target: str, samples: int, bits: int, signed
         assert back.image.photometric_interpretation == frame.image.photometric_interpretation
 
 
-@pytest.mark.parametrize("target", [JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, RLE_LOSSLESS])
+@pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("samples", [1, 3])
-def test_samples_of_24_bits_come_back(target: str, samples: int) -> None:
-    frame = frame_of(picture(40, 50, samples, 24, signed=False), 24)
-    back = decode_frame(encode_frame(frame, target, ENOUGH), target, encoded_image(frame.image, target), ENOUGH)
-    assert numpy.array_equal(back.array(), frame.array())
+@pytest.mark.parametrize("target", COMPRESSED)
+def test_every_depth_comes_back_exactly_or_is_refused(target: str, samples: int, signed: bool) -> None:
+    """With noise, whose colours differ as much as they can."""
+    noise = numpy.random.default_rng(samples)
+    refused = []
+    for bits in range(1, 25):
+        cell = 8 if bits <= 8 else 16 if bits <= 16 else 32
+        for _ in range(4):
+            values = noise.integers(0, 1 << bits, (17, 23, samples)) - (1 << bits - 1 if signed else 0)
+            frame = frame_of(values.astype(f"{'i' if signed else 'u'}{cell // 8}"), bits)
+            try:
+                coded = encode_frame(frame, target, ENOUGH)
+            except CannotTranscode:
+                refused.append(bits)
+                break
+            back = decode_frame(coded, target, encoded_image(frame.image, target), ENOUGH)
+            assert numpy.array_equal(back.array(), frame.array()), bits
+    most = {JPEG_2000_LOSSLESS: (24, 23), JPEG_LS_LOSSLESS: (16, 16)}.get(target, (24, 24))[samples > 1]
+    assert refused == list(range(most + 1, 25))
 
 
 @pytest.mark.parametrize("target", COMPRESSED)

@@ -259,6 +259,11 @@ MOMENT = "StudyDate+StudyTime"
             {"StudyDate": "20200101-20200102", "StudyTime": "2200-0600"},
             {MOMENT: Range("20200101220000000000", "20200102060059999999"), "StudyDate": Range("20200101", "20200102")},
         ),
+        # A single time is that time of any of the days.
+        (
+            {"StudyDate": "20200101-20200103", "StudyTime": "10"},
+            {"StudyDate": Range("20200101", "20200103"), "StudyTime": Range("100000000000", "105959999999")},
+        ),
         # Ranges of different forms are two conditions.
         (
             {"StudyDate": "20200101-", "StudyTime": "10-12"},

@@ -248,6 +248,23 @@ def test_head_is_get_without_the_body(api: Api, rich: str, below: str, accept: s
         assert head.headers.get(name) == got.headers.get(name), name
 
 
+def test_head_does_not_look_at_ranges(api: Api, rich: str) -> None:
+    for below in ("/frames/2", "/bulkdata/54000100.2.54001010"):
+        for value in ("bytes=0-3", "bytes=999999-"):
+            headers = {"Range": value, "Accept": "*/*"}
+            head = api.http.head(f"/{rich}{below}", headers=headers)
+            whole = api.http.get(f"/{rich}{below}", headers={"Accept": "*/*"})
+            assert (head.status_code, head.headers["content-length"]) == (200, str(len(whole.content)))
+
+
+def test_what_has_not_changed_depends_on_accept_as_well(api: Api, rich: str) -> None:
+    got = api.http.get(f"/{rich}/frames/1", headers={"Accept": "*/*"})
+    unchanged = api.http.get(f"/{rich}/frames/1", headers={"Accept": "*/*", "If-None-Match": got.headers["etag"]})
+    assert unchanged.status_code == 304
+    for name in ("etag", "cache-control", "vary"):
+        assert unchanged.headers[name] == got.headers[name]
+
+
 def test_head_of_what_is_not_there(api: Api, rich: str) -> None:
     assert api.http.head(f"/{rich}9").status_code == 404
     assert api.http.head("/studies/abc/metadata").status_code == 400

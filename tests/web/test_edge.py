@@ -1,8 +1,10 @@
 """What goes around every function: the order of its checks, what all answers have, and what is written of them."""
 
+import asyncio
+import gc
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -307,6 +309,36 @@ async def test_a_body_that_breaks_off_says_so_without_its_text(caplog: pytest.Lo
     assert (line["record"], line["bytes"], line["complete"]) == ("sent", 3, False)
     assert line["error"].startswith("KeyError")
     assert "Doe" not in caplog.text
+
+
+async def test_a_body_is_closed_when_its_client_hangs_up() -> None:
+    """At once, and not when somebody collects garbage: what it has read ahead is let go of."""
+    closed = asyncio.Event()
+    asked_for_more = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"123"
+        finally:
+            closed.set()
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            asked_for_more.set()
+            await asyncio.sleep(3600)
+
+    async def receive() -> Message:
+        await asked_for_more.wait()
+        return {"type": "http.disconnect"}
+
+    gc.disable()
+    try:
+        answer = await Function(StreamingResponse(body())).at(Kind.RETRIEVE)(asked(headers=GOOD))
+        await answer({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
+        assert closed.is_set()
+    finally:
+        gc.enable()
 
 
 # Timers
