@@ -50,7 +50,7 @@ def section(text: str, heading: str) -> str:
 
 def table(text: str) -> list[list[str]]:
     """The cells of every row of every table, without the heads."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
+    lines = [line for line in text.splitlines() if line.startswith("|") and line.endswith("|")]
     cut = {number for number, line in enumerate(lines) if re.fullmatch(r"[|\s:-]+", line)}
     kept = [line for number, line in enumerate(lines) if number not in cut and number + 1 not in cut]
     return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in kept]
