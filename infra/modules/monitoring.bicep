@@ -69,6 +69,21 @@ resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+// The queries of docs/operations.md, to look at in the portal.
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(workspace.id, 'dicomweb')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    category: 'workbook'
+    displayName: 'DICOMweb'
+    serializedData: loadTextContent('../workbook/dicomweb.json')
+    sourceId: workspace.id
+    version: '1.0'
+  }
+}
+
 @description('Resource id of the workspace, for diagnostic settings.')
 output workspaceId string = workspace.id
 

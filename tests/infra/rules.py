@@ -14,8 +14,8 @@ from tests.infra.bicep import Declaration, Template, at, every, literal, members
 #: Functions and namespaces the templates may call; a new one is added here by whoever has looked it up.
 FUNCTIONS = frozenset(
     """
-    cidrSubnet empty environment guid last max split string subscription subscriptionResourceId tenant toLower union
-    uniqueString
+    cidrSubnet empty environment guid last loadTextContent max split string subscription subscriptionResourceId
+    tenant toLower union uniqueString
     """.split()
 )
 DECORATORS = frozenset("allowed description maxLength maxValue metadata minLength minValue".split())
@@ -33,6 +33,7 @@ VERSIONS = {
     "Microsoft.Authorization/roleAssignments": "2022-04-01",
     "Microsoft.Insights/components": "2020-02-02",
     "Microsoft.Insights/diagnosticSettings": "2021-05-01-preview",
+    "Microsoft.Insights/workbooks": "2023-06-01",
     "Microsoft.ManagedIdentity/userAssignedIdentities": "2024-11-30",
     "Microsoft.Network/privateDnsZones": "2024-06-01",
     "Microsoft.Network/privateDnsZones/virtualNetworkLinks": "2024-06-01",
