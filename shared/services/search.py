@@ -1,12 +1,15 @@
 """Search (PS3.18 §10.6): from a query to the data sets of its results.
 
 Query --storage.search--> Hits --attributes of rows, and of an instance where rows do not hold them--> results
+
+Results are made while they are sent: the metadata of one instance can be as large as `MAX_HEADER_BYTES` allows.
 """
 
 import asyncio
 import gzip
 import json
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -17,24 +20,27 @@ from shared.dicomweb.query import Query
 from shared.dicomweb.search_response import INSTANCE_AVAILABILITY, RETRIEVE_URL, computed_of, result, wanted_tags
 from shared.model import InstanceKey, JsonDataSet, Level, Position, Scope, StoredInstance
 from shared.storage.archive import Archive
-from shared.storage.parallel import in_parallel
+from shared.storage.parallel import PARALLEL_CALLS
 from shared.storage.search_order import Hit
 from shared.storage.search_request import SearchRequest
 
 #: Of a study these are the latest stored values; they overrule what an older instance says of it.
 _OVERRULING = frozenset(attribute.tag for attribute in SEARCHABLE if attribute.level is Level.STUDY)
+#: Results that are made ahead of the one being sent, where each may hold all metadata of an instance.
+LARGE_AHEAD = 4
 _COMPUTED = COMPUTED | {RETRIEVE_URL, INSTANCE_AVAILABILITY}
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResults:
-    """One page of results, each a data set in the DICOM JSON model.
+    """One page of results: `count` of them, each a data set as JSON, in UTF-8. Close them if they are not used up.
 
     `cut`: there may be matches that were not looked at. `last` is where the page ends if others follow, `total` how
     many results all pages have, if that is known.
     """
 
-    data_sets: list[dict[str, Any]]
+    results: AsyncGenerator[bytes]
+    count: int
     cut: bool
     last: Position | None
     total: int | None
@@ -49,20 +55,46 @@ class SearchService:
         self._parsing = parsing
 
     async def search(self, query: Query, scope: Scope | None, url_of: Callable[[Scope], str]) -> SearchResults:
-        """The page of results of a query. `url_of` gives the retrieve URL of a match. Raises Unavailable."""
+        """The page of results of a query. `url_of` gives the retrieve URL of a match.
+
+        Raises Unavailable; the results, when they are made, raise it too.
+        """
         request = SearchRequest(query.resource.level, scope, query.predicates, query.offset, query.limit, query.after)
         found = await self._archive.search(request)
-        data_sets = await in_parallel(lambda hit: self._result(query, hit, url_of), found.hits)
-        return SearchResults(data_sets, found.cut, found.last, found.total)
+        return SearchResults(
+            self._results(query, found.hits, url_of), len(found.hits), found.cut, found.last, found.total
+        )
 
-    async def _result(self, query: Query, hit: Hit, url_of: Callable[[Scope], str]) -> dict[str, Any]:
+    async def _results(
+        self, query: Query, hits: Sequence[Hit], url_of: Callable[[Scope], str]
+    ) -> AsyncGenerator[bytes]:
+        ahead = LARGE_AHEAD if _may_be_large(query) else PARALLEL_CALLS
+        making: deque[asyncio.Task[bytes]] = deque()
+        try:
+            for hit in hits:
+                making.append(asyncio.create_task(self._result(query, hit, url_of)))
+                if len(making) > ahead:
+                    yield await making[0]
+                    making.popleft()
+            while making:
+                yield await making[0]
+                making.popleft()
+        finally:
+            for task in making:
+                task.cancel()
+            await asyncio.gather(*making, return_exceptions=True)
+
+    async def _result(self, query: Query, hit: Hit, url_of: Callable[[Scope], str]) -> bytes:
         scope = Scope(
             hit.study.uid,
             hit.series.uid if hit.series else None,
             hit.instance.key.instance if hit.instance else None,
         )
         computed = computed_of(hit.study, hit.series, hit.instance, url_of(scope))
-        return dict(result(query, await self._attributes(query, hit, url_of), computed))
+        data_set = dict(result(query, await self._attributes(query, hit, url_of), computed))
+        if not _may_be_large(query):
+            return _written(data_set)
+        return await asyncio.get_running_loop().run_in_executor(self._parsing, _written, data_set)
 
     async def _attributes(self, query: Query, hit: Hit, url_of: Callable[[Scope], str]) -> JsonDataSet:
         """What is known of a match, as far as the query wants it."""
@@ -104,6 +136,16 @@ class SearchService:
         packed = await self._archive.packed_metadata(instance)
         url = url_of(Scope(instance.key.study, instance.key.series, instance.key.instance))
         return await asyncio.get_running_loop().run_in_executor(self._parsing, _unpack, packed, url)
+
+
+def _may_be_large(query: Query) -> bool:
+    """Whether a result may hold what an instance has, and not only what the rows of studies and series remember."""
+    return query.resource.level is Level.INSTANCE or query.include_all or bool(query.include)
+
+
+def _written(data_set: dict[str, Any]) -> bytes:
+    # Half a surrogate pair is no text that UTF-8 could hold.
+    return json.dumps(data_set, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def _unpack(packed: bytes, instance_url: str) -> JsonDataSet:

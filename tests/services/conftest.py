@@ -1,8 +1,10 @@
 """The services over an archive of their own, with a clock that the tests hold."""
 
 import itertools
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pydicom
@@ -13,14 +15,14 @@ from shared.dicom.part10 import Part10Scanner
 from shared.dicomweb.media_types import MediaRange
 from shared.dicomweb.negotiation import Choice, Resource, acceptable, choose
 from shared.dicomweb.query import SearchResource, parse_query
-from shared.model import InstanceKey, Scope
+from shared.model import InstanceKey, Position, Scope
 from shared.services.bulkdata import BulkdataService
 from shared.services.content import whole
 from shared.services.delete import DeleteService
 from shared.services.judging import Outcome, StoreRequest
 from shared.services.pixels import PixelReader
 from shared.services.retrieve import RetrieveService
-from shared.services.search import SearchResults, SearchService
+from shared.services.search import SearchService
 from shared.services.store import StoreLimits, StoreService
 from shared.services.sweep import SweepService
 from shared.services.transcoding import Transcoder
@@ -36,6 +38,16 @@ AS_STORED = "*"
 
 MIB = 1024 * 1024
 DAY = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Page:
+    """The results of a search, all of them at hand; the rest as in `SearchResults`."""
+
+    data_sets: list[dict[str, Any]]
+    cut: bool
+    last: Position | None
+    total: int | None
 
 
 class Services:
@@ -108,14 +120,17 @@ class Services:
         found = await self.retrieve.metadata(scope, url_of)
         return b"".join([chunk async for chunk in found.chunks])
 
-    async def find(self, resource: SearchResource, scope: Scope | None = None, **parameters: Any) -> SearchResults:
+    async def find(self, resource: SearchResource, scope: Scope | None = None, **parameters: Any) -> Page:
         """One page of a search; a parameter whose value is a list is repeated."""
         pairs = [
             (name, str(each))
             for name, value in parameters.items()
             for each in (value if isinstance(value, list) else [value])
         ]
-        return await self.search.search(parse_query(pairs, resource), scope, url_of)
+        found = await self.search.search(parse_query(pairs, resource), scope, url_of)
+        data_sets = [json.loads(each) async for each in found.results]
+        assert len(data_sets) == found.count
+        return Page(data_sets, found.cut, found.last, found.total)
 
     async def count(self, study: str) -> int:
         found = await self.archive.index.get_study(study)
