@@ -9,7 +9,8 @@
     Slice         some bytes of another content
     Joined        several contents, one after another, the next ones being opened ahead
 
-`read` gives chunks of bounded size; nothing is read before the first of them is asked for.
+`read` gives chunks of bounded size; nothing is read before the first of them is asked for. What is opened ahead of its
+turn holds some bytes until then: `held` says how many, and `AHEAD` bounds them for each answer.
 """
 
 import asyncio
@@ -25,17 +26,27 @@ from typing import Protocol
 from shared.dicom.byte_order import swapped
 from shared.dicom.deflated import MAX_FILE_META, RangeInflater, data_set_start
 from shared.dicom.frames import FragmentJoiner
-from shared.storage.blobs import BlobStore
+from shared.storage.blobs import PIECE, BlobStore
 
 _ITEM_HEAD = 8
+#: Bytes that the contents of one answer hold which are opened ahead, beyond those of one that holds more by itself.
+AHEAD = 16 * 1024 * 1024
 
 
 class Content(Protocol):
-    """Some bytes. `length` is their number, None when it is not known beforehand."""
+    """Some bytes. `length` is their number, None when it is not known beforehand.
+
+    `held` is the number of bytes that are held once the first chunk has been read, or before.
+    """
 
     @property
     def length(self) -> int | None:
         """Number of bytes, or None."""
+        ...
+
+    @property
+    def held(self) -> int:
+        """Number of bytes held while it is open."""
         ...
 
     def read(self, start: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
@@ -51,6 +62,11 @@ class BlobRange:
     name: str
     offset: int
     length: int
+
+    @property
+    def held(self) -> int:
+        """See `Content`: the piece at hand, and the one that is read meanwhile."""
+        return min(self.length, 2 * PIECE)
 
     def read(self, start: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Content`."""
@@ -70,6 +86,11 @@ class Fragments:
     def length(self) -> int:
         """Number of bytes."""
         return sum(self.lengths)
+
+    @property
+    def held(self) -> int:
+        """See `Content`."""
+        return min(self.length, 2 * PIECE)
 
     async def read(self, start: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Content`; begins with the fragment that holds `start`."""
@@ -98,6 +119,11 @@ class Inflated:
     offset: int
     length: int
     parsing: Executor
+
+    @property
+    def held(self) -> int:
+        """See `Content`: pieces of the file; the head is gone when the first chunk is there."""
+        return 2 * PIECE
 
     async def read(self, start: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Content`. The file is inflated from its beginning, a piece at a time."""
@@ -128,6 +154,11 @@ class Swapped:
         """Number of bytes."""
         return self.content.length
 
+    @property
+    def held(self) -> int:
+        """See `Content`."""
+        return 2 * self.content.held
+
     async def read(self, start: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Content`; reads on to the ends of words."""
         skipped = start % self.size
@@ -151,10 +182,11 @@ class Swapped:
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """Bytes that `make` makes, in order, each time they are asked for."""
+    """Bytes that `make` makes, in order, each time they are asked for; it holds `held` of them, or what makes them."""
 
     make: Callable[[], AsyncGenerator[bytes]]
     length: int | None = None
+    held: int = PIECE
 
     async def read(self, start: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Content`."""
@@ -183,6 +215,11 @@ class Held:
         """Number of bytes."""
         return len(self.data)
 
+    @property
+    def held(self) -> int:
+        """See `Content`."""
+        return len(self.data)
+
     async def read(self, start: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Content`."""
         if held := self.data[start:] if count is None else self.data[start : start + count]:
@@ -201,6 +238,11 @@ class Joined:
         """Number of bytes; None when one of the lengths is not known."""
         lengths = [content.length for content in self.contents]
         return None if None in lengths else sum(length or 0 for length in lengths)
+
+    @property
+    def held(self) -> int:
+        """See `Content`: what is opened ahead within it."""
+        return min(sum(content.held for content in self.contents), AHEAD)
 
     async def read(self, start: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Content`. Reading from elsewhere than the beginning needs known lengths."""
@@ -234,7 +276,13 @@ class Slice:
     start: int
     length: int
 
+    @property
+    def held(self) -> int:
+        """See `Content`."""
+        return self.content.held
+
     def read(self, start: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
+        """See `Content`."""
         return self.content.read(self.start + start, _count(self.length, start, count))
 
 
@@ -243,20 +291,24 @@ async def opened_ahead[T](
 ) -> AsyncGenerator[tuple[T, AsyncGenerator[bytes]]]:
     """Each item with the chunks of its content, the first chunk of the next `window` items being read ahead.
 
-    Use up the chunks of one item before asking for the next. What cannot be read is raised when its turn has come.
+    Fewer of them where they hold much: nothing more is opened while those that are open hold `AHEAD` bytes. Use up the
+    chunks of one item before asking for the next. What cannot be read is raised when its turn has come.
     """
     waiting: deque[tuple[T, AsyncGenerator[bytes], asyncio.Task[bytes | None]]] = deque()
+    weights: deque[int] = deque()
     try:
         async with aclosing(items):
             ended = False
             while True:
-                while not ended and len(waiting) <= window:
+                while not ended and len(waiting) <= window and sum(weights) < AHEAD:
                     try:
                         item = await anext(items)
                     except StopAsyncIteration:
                         ended = True
                         break
-                    chunks = content_of(item).read()
+                    content = content_of(item)
+                    chunks = content.read()
+                    weights.append(content.held)
                     waiting.append((item, chunks, asyncio.ensure_future(_first_of(chunks))))
                 if not waiting:
                     return
@@ -264,6 +316,7 @@ async def opened_ahead[T](
                 async with aclosing(_continued(await first, chunks)) as continued:
                     yield item, continued
                 waiting.popleft()
+                weights.popleft()
     finally:
         for _, _, first in waiting:
             first.cancel()

@@ -123,9 +123,10 @@ class PixelReader:
         self._check(span.length, "a frame of bits")
 
         async def shifted() -> AsyncGenerator[bytes]:
-            yield extract_bits(span, await whole(content))
+            stored = await whole(content)
+            yield await asyncio.get_running_loop().run_in_executor(self.parsing, extract_bits, span, stored)
 
-        return Produced(shifted, (span.bit_length + 7) // 8)
+        return Produced(shifted, (span.bit_length + 7) // 8, held=span.length)
 
     async def with_frame[T](self, pixels: InstancePixels, number: int, work: Callable[[bytes], T]) -> T:
         """What `work` makes of one frame, counted from 1, as it is stored; done in a thread, when there is room for it.
@@ -140,6 +141,11 @@ class PixelReader:
         async with self._room.taken(size):
             stored = await whole(self.frame_content(pixels.instance, span))
             return await asyncio.get_running_loop().run_in_executor(self.parsing, work, stored)
+
+    async def with_room[T](self, size: int, work: Callable[[], T]) -> T:
+        """What `work` makes, in a thread, of a frame of `size` bytes that is there; done when there is room for it."""
+        async with self._room.taken(size):
+            return await asyncio.get_running_loop().run_in_executor(self.parsing, work)
 
     async def decoded_frame(self, pixels: InstancePixels, number: int) -> Frame:
         """One frame, counted from 1, decoded. Raises CannotTranscode when that cannot be done."""

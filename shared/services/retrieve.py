@@ -101,19 +101,39 @@ class RetrieveService:
     ) -> AsyncGenerator[Part]:
         sent = False
         for instance in first:
-            yield await self._part_or_stored(instance, choose(instance.transfer_syntax), or_stored=sent)
-            sent = True
+            part = await self._part_or_stored(instance, choose, or_stored=sent)
+            if part is not None:
+                yield part
+                sent = True
         async for page in pages:
             for instance in page:
-                yield await self._part_or_stored(instance, choose(instance.transfer_syntax), or_stored=True)
+                part = await self._part_or_stored(instance, choose, or_stored=True)
+                if part is not None:
+                    yield part
 
-    async def _part_or_stored(self, instance: StoredInstance, choice: Choice, *, or_stored: bool) -> Part:
-        try:
+    async def _part_or_stored(
+        self, instance: StoredInstance, choose: Callable[[str], Choice], *, or_stored: bool
+    ) -> Part | None:
+        """An instance, read some time ago, as it is to be sent: as it is now, where it must be decoded.
+
+        None where it has been deleted since. As stored it is sent all the same: its blob is kept for that.
+        """
+        choice = choose(instance.transfer_syntax)
+        if choice.transfer_syntax == instance.transfer_syntax:
             return await self.part_of(instance, choice)
+        found = await self._archive.index.get_instance(instance.key, COLUMNS)
+        if found is None:
+            return None
+        try:
+            choice = choose(found.transfer_syntax)
+            if choice.transfer_syntax == found.transfer_syntax:
+                return await self.part_of(found, choice)
+            content = await self._transcoder.instance(found, choice.transfer_syntax)
+            return Part(scope_of(found.key), choice.media, choice.transfer_syntax, content)
         except CannotTranscode:
             if not or_stored:
                 raise
-        return Part(scope_of(instance.key), choice.media, instance.transfer_syntax, self._stored(instance))
+        return Part(scope_of(found.key), choice.media, found.transfer_syntax, self._stored(found))
 
     def _stored(self, instance: StoredInstance) -> Content:
         return BlobRange(self._archive.blobs, instance.version, 0, instance.length)
@@ -206,7 +226,7 @@ class FrameSet:
         if self.opened is None:
             content = self.pixels.frame_content(self.instance, self.table.locate(number))
         else:
-            content = Produced(self._transcoded(self.opened, number))
+            content = Produced(self._transcoded(self.opened, number), held=self.opened.image.frame_bytes)
         scope = scope_of(self.instance.key)
         return Part(scope, self.choice.media, self.choice.transfer_syntax, content, f"frames/{number}")
 

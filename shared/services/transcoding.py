@@ -37,24 +37,26 @@ class Transcoder:
         element = (await self._pixels.bulk_table(instance)).pixels
         source = instance.transfer_syntax
         opened: InstancePixels | None = None
-        first: Frame | None = None
+        # Sent once, as a rule: then the first frame need not be held until the last has been sent.
+        firsts: list[Frame] = []
         if element is not None and needs_first(source, target, element):
             table = await self._pixels.frame_table(instance)
             if table is None:
                 raise CannotTranscode("the frames of the instance cannot be told apart; ask for transfer-syntax=*")
             opened = await self._pixels.pixels_of(instance)
-            first = await self._pixels.decoded_frame(opened, 1)
+            firsts.append(await self._pixels.decoded_frame(opened, 1))
         count = opened.table.count if opened else 1
 
         def plan() -> FilePlan:
-            return plan_file(rest, source, target, element, count, first)
+            return plan_file(rest, source, target, element, count, firsts[0] if firsts else None)
 
         planned = await self._in_thread(plan)
         if element is None:
             return Held(planned.before + planned.after)
-        if opened is None or first is None:
+        if opened is None:
             return Produced(lambda: self._copied(instance, element, planned), planned.length)
-        return Produced(lambda: self._frame_by_frame(opened, first, planned), planned.length)
+        size = len(rest) + opened.image.frame_bytes
+        return Produced(lambda: self._frame_by_frame(opened, firsts, planned), planned.length, size)
 
     async def _copied(self, instance: StoredInstance, element: PixelElement, plan: FilePlan) -> AsyncGenerator[bytes]:
         """A file whose native pixel data stay as they are, but perhaps for the order of bytes."""
@@ -66,16 +68,20 @@ class Transcoder:
                 yield joiner.feed(chunk)
         yield joiner.finish()
 
-    async def _frame_by_frame(self, opened: InstancePixels, first: Frame, plan: FilePlan) -> AsyncGenerator[bytes]:
+    async def _frame_by_frame(
+        self, opened: InstancePixels, firsts: list[Frame], plan: FilePlan
+    ) -> AsyncGenerator[bytes]:
+        """The file, its frames one after another; `firsts` holds the first of them, decoded, and is emptied."""
         yield plan.before
-        joiner = plan.joiner()
-        yield joiner.feed(await self._in_thread(lambda: plan.encode(first, self._pixels.limit)))
-        for number in range(2, opened.table.count + 1):
-            yield joiner.feed(await self._converted(opened, number, plan))
+        joiner, limit = plan.joiner(), self._pixels.limit
+        begun = 1
+        if firsts:
+            size = firsts[0].image.frame_bytes
+            yield await self._pixels.with_room(size, lambda: joiner.feed(plan.encode(firsts.pop(), limit)))
+            begun = 2
+        for number in range(begun, opened.table.count + 1):
+            yield await self._pixels.with_frame(opened, number, lambda stored: joiner.feed(plan.convert(stored, limit)))
         yield joiner.finish()
-
-    async def _converted(self, opened: InstancePixels, number: int, plan: FilePlan) -> bytes:
-        return await self._pixels.with_frame(opened, number, lambda stored: plan.convert(stored, self._pixels.limit))
 
     async def frame(self, opened: InstancePixels, number: int, target: str) -> bytes:
         """One frame, counted from 1, in a transfer syntax. Raises CannotTranscode when it cannot be had."""

@@ -130,6 +130,7 @@ async def _stream(request: Request, chunks: AsyncGenerator[bytes], headers: dict
     body = await started(chunks)
     if request.method == "HEAD":
         await body.aclose()
+        await chunks.aclose()  # a body that was never begun closes nothing
         return without_body(headers)
     return StreamingResponse(body, headers=headers)
 

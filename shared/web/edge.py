@@ -231,6 +231,10 @@ class _Exchange:
         }
 
 
+class BrokenOff(Exception):
+    """The body of an answer broke off; the log of requests says why."""
+
+
 class _Sent(Response):
     """An answer that says when its body, a stream, has left, and has it counted what that costs.
 
@@ -262,7 +266,8 @@ class _Sent(Response):
                 await self._inner(scope, receive, counted)
         except Exception as raised:
             error = raised
-            raise
+            # The server logs the text of what it is given, and closes the connection.
+            raise BrokenOff from None
         finally:
             await _close(self._inner.body_iterator)
             fields = {

@@ -94,7 +94,8 @@ class RetrieveHandlers:
         return await self._answer_frames(request, frames, numbers, tag)
 
     async def _answer_frames(self, request: Request, frames: FrameSet, numbers: Sequence[int], tag: str) -> Response:
-        parts = [await frames.made(numbers[0])] if len(numbers) == 1 else [frames.part(number) for number in numbers]
+        # With the first of them made, what is wrong with the pixel data is usually known before the status is sent.
+        parts = [await frames.made(numbers[0]), *map(frames.part, numbers[1:])]
         if frames.choice.multipart:
             content, content_type = in_parts(parts, Urls(request), self._window, tag)
             return await answer(request, content, content_type, tag)

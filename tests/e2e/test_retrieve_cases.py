@@ -248,6 +248,16 @@ def test_head_is_get_without_the_body(api: Api, rich: str, below: str, accept: s
         assert head.headers.get(name) == got.headers.get(name), name
 
 
+def test_broken_frames_are_not_acceptable_however_many_are_asked_for(api: Api) -> None:
+    uid = new_uid()
+    file = encapsulated([[b"no JPEG"], [b"none either"]], study=uid, series=f"{uid}.1", sop=f"{uid}.1.1")
+    assert api.store(file).status_code == 200
+    path = f"studies/{uid}/series/{uid}.1/instances/{uid}.1.1/frames"
+    for numbers in ("1", "1,2", "2,1"):
+        answer = api.get(f"{path}/{numbers}", 'multipart/related; type="application/octet-stream"')
+        assert answer.status_code == 406
+
+
 def test_head_does_not_look_at_ranges(api: Api, rich: str) -> None:
     for below in ("/frames/2", "/bulkdata/54000100.2.54001010"):
         for value in ("bytes=0-3", "bytes=999999-"):

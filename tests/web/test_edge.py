@@ -17,7 +17,7 @@ from shared.auth.actions import Action, Caller
 from shared.dicomweb.versions import SUPPORTED_VERSIONS
 from shared.errors import InvalidToken, NotFound, SettingError, Unauthenticated, Unavailable
 from shared.web.cors import Cors
-from shared.web.edge import Edge, HttpFunction, Kind, Refusal
+from shared.web.edge import BrokenOff, Edge, HttpFunction, Kind, Refusal
 from shared.web.journal import MAX_STUDIES, Journal
 from shared.web.resource import note_studies
 from tests.web.requests import asked
@@ -303,8 +303,9 @@ async def test_a_body_that_breaks_off_says_so_without_its_text(caplog: pytest.Lo
         raise KeyError("Doe^Jane")
 
     answer = await Function(StreamingResponse(body())).at(Kind.RETRIEVE)(asked(headers=GOOD))
-    with pytest.raises(KeyError):
+    with pytest.raises(BrokenOff) as raised:
         await sent(answer)
+    assert raised.value.__suppress_context__
     line = records(caplog)[-1]
     assert (line["record"], line["bytes"], line["complete"]) == ("sent", 3, False)
     assert line["error"].startswith("KeyError")
