@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 IS_313 := import sys; sys.exit(sys.version_info[:2] != (3, 13))
-SOURCES := shared local tests $(wildcard function_app.py) $(wildcard benchmarks)
+SOURCES := shared local admin tests $(wildcard function_app.py) $(wildcard benchmarks)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -35,7 +35,7 @@ corpus: setup ## Store every .dcm file below DIR= and compare what comes back wi
 check: setup ## Check format, lint, types, layers and the templates of the deployment
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/ruff check $(SOURCES)
-	@$(BIN)/mypy --strict shared $(wildcard function_app.py) local
+	@$(BIN)/mypy --strict shared $(wildcard function_app.py) local admin
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.infra
 

@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +71,8 @@ class Services:
     sweep: SweepService
     #: What stores nothing twice: times that never repeat in this process.
     moment: Callable[[], Moment]
+    #: Ends the connections to storage; for commands, which end, unlike the service.
+    close: Callable[[], Awaitable[None]]
 
 
 class Application:
@@ -112,7 +114,7 @@ def application(environment: Mapping[str, str] = os.environ) -> Application:
     A setting that cannot work is logged and told to whoever asks for anything: the platform shows of an app that fails
     while it is imported only that it has no functions.
     """
-    _keep_identifiers_out_of_logs()
+    keep_identifiers_out_of_logs()
     log_to_standard_output()
     try:
         settings = settings_from(environment)
@@ -131,7 +133,8 @@ def services_of(settings: Settings) -> Services:
 
     Raises SettingError naming the setting that is wrong.
     """
-    blobs, tables = _clients(settings)
+    credential = None if settings.dicom_storage_connection else DefaultAzureCredential()
+    blobs, tables = _clients(settings, credential)
     clock = _Clock(settings.garbage_grace_seconds * _MICROSECONDS)
     table = IndexTable(tables.get_table_client(settings.dicom_table))
     index = Index(table, DEFAULT_PARTITION, settings.index_buckets)
@@ -149,6 +152,13 @@ def services_of(settings: Settings) -> Services:
     delete = DeleteService(archive, clock.moment)
     limits = StoreLimits(settings.max_instance_bytes, settings.max_header_bytes, settings.upload_window)
     orphan_age = settings.orphan_age_seconds * _MICROSECONDS
+
+    async def close() -> None:
+        for each in (blobs, tables, credential):
+            if each is not None:
+                await each.close()
+        parsing.shutdown(wait=False)
+
     return Services(
         settings=settings,
         archive=archive,
@@ -160,10 +170,13 @@ def services_of(settings: Settings) -> Services:
         delete=delete,
         sweep=SweepService(archive, delete, clock.moment, orphan_age=orphan_age),
         moment=clock.moment,
+        close=close,
     )
 
 
-def _clients(settings: Settings) -> tuple[BlobServiceClient, TableServiceClient]:
+def _clients(
+    settings: Settings, credential: DefaultAzureCredential | None
+) -> tuple[BlobServiceClient, TableServiceClient]:
     # One request must never become several: what is written or read at a time is already as large as it may be.
     limits: dict[str, Any] = {
         "max_single_put_size": BLOCK,
@@ -175,7 +188,7 @@ def _clients(settings: Settings) -> tuple[BlobServiceClient, TableServiceClient]
         "increment_base": 2,
         "random_jitter_range": 1,
     }
-    if settings.dicom_storage_connection:
+    if credential is None:
         try:
             return (
                 BlobServiceClient.from_connection_string(
@@ -187,7 +200,6 @@ def _clients(settings: Settings) -> tuple[BlobServiceClient, TableServiceClient]
             )
         except ValueError:
             raise SettingError("DICOM_STORAGE_CONNECTION is not a connection string of a storage account") from None
-    credential = DefaultAzureCredential()
     return (
         BlobServiceClient(
             settings.dicom_blob_endpoint, credential=credential, transport=MeasuringTransport(), **limits
@@ -219,7 +231,7 @@ class _Clock:
         return keys.version_id(self._now(), secrets.randbits(80))
 
 
-def _keep_identifiers_out_of_logs() -> None:
+def keep_identifiers_out_of_logs() -> None:
     """Silence libraries that log what they work on.
 
     URLs name table rows and resources by UIDs, and searches by patients; what pydicom has to say quotes values.

@@ -132,10 +132,10 @@ class BlobStore:
         except AzureError as error:
             raise unavailable("blob storage", error) from error
 
-    async def length_of(self, name: str) -> int | None:
-        """Bytes of a blob, None when there is none."""
+    async def find(self, name: str) -> BlobName | None:
+        """A blob as a listing would show it, None when there is none."""
         try:
-            return (await self._container.get_blob_client(name).get_blob_properties()).size
+            return _listed(await self._container.get_blob_client(name).get_blob_properties())
         except ResourceNotFoundError:
             return None
         except AzureError as error:
@@ -145,7 +145,7 @@ class BlobStore:
         """The blobs whose names begin with `prefix`, in the order of names."""
         try:
             async for blob in self._container.list_blobs(name_starts_with=prefix, include=["metadata"]):
-                yield BlobName(blob.name, _owner(blob), blob.size, blob.etag)
+                yield _listed(blob)
         except AzureError as error:
             raise unavailable("blob storage", error) from error
 
@@ -223,6 +223,10 @@ class Upload:
             raise unavailable("blob storage", error) from error
         finally:
             self._blocks.release()
+
+
+def _listed(blob: BlobProperties) -> BlobName:
+    return BlobName(blob.name, _owner(blob), blob.size, blob.etag.strip('"'))
 
 
 def _owner(blob: BlobProperties) -> InstanceKey | None:

@@ -146,6 +146,11 @@ class Committer:
         finally:
             self._leave(study, queue)
 
+    async def finish(self) -> None:
+        """Wait until all that was handed over is committed, or has failed, though whoever did so may have gone away."""
+        while drains := [queue.drain for queue in self._queues.values() if queue.drain]:
+            await asyncio.wait(drains)
+
     def _enter(self, study: str) -> _Queue:
         queue = self._queues.setdefault(study, _Queue())
         queue.users += 1
@@ -203,8 +208,7 @@ class Committer:
                     kept = {key: etag for key, etag in {**state.etags, **etags}.items() if key[0] in "se"}
                     return replace(plan.after, etags=kept, backlog=None)
                 case Clash(index) if plan.operations[index].key[0] == "i":
-                    # One instance exists already: find out about all of them at once, or a batch of duplicates would
-                    # take as many transactions as it has instances.
+                    # Of all at once, or a batch of duplicates would take as many transactions as it has instances.
                     state, existing = await self._read_existing(partition, state, batch)
                     checked = True
                 case Clash(index) if plan.operations[index].key == plan.backlog_key:
@@ -290,13 +294,10 @@ class Committer:
     async def _commit(self, partition: str, operations: Iterable[Operation], attempt: int) -> CommitAnswer:
         operations = list(operations)
         if attempt >= SUSPICIOUS_ATTEMPT:
-            # Search rows that a delete expects but that are not there (an index written with fewer searchable
-            # attributes) would make it fail for ever.
-            unconditional = [each.key for each in operations if each.kind == "delete" and each.etag is None]
-            present = await in_parallel(
-                lambda key: self._table.get(partition, key, select=["PartitionKey"]), unconditional
-            )
-            missing = {key for key, row in zip(unconditional, present, strict=True) if row is None}
+            # A delete that expects search rows which an index of fewer searchable attributes lacks would fail for ever.
+            expected = [each.key for each in operations if each.kind == "delete" and each.etag is None]
+            present = await in_parallel(lambda key: self._table.get(partition, key, select=["PartitionKey"]), expected)
+            missing = {key for key, row in zip(expected, present, strict=True) if row is None}
             operations = [each for each in operations if each.key not in missing]
         return await self._table.commit(partition, operations)
 

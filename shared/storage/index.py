@@ -90,6 +90,16 @@ class Index:
         )
         return instance_of(row) if row else None
 
+    async def exists(self) -> bool:
+        """Whether there is an index at all; unlike everything else here, this does not make one."""
+        return await self._table.get(ABOUT_ITSELF, _LAYOUT_ROW) is not None
+
+    async def list_studies(self) -> AsyncIterator[list[str]]:
+        """The UIDs of every study, a page at a time; by bucket and, within one, in the order of UIDs."""
+        for partition in await self.partitions():
+            async for page in self._table.pages(partition, keys.study_rows(), select=["instances"]):
+                yield [keys.study_of_row(row.key) for row in page]
+
     async def list_series(self, study: str) -> list[Series]:
         """Every series of a study, in the order of UIDs."""
         found: list[Series] = []

@@ -82,6 +82,16 @@ def study_row(study: str) -> str:
     return f"s!{study}"
 
 
+def study_rows() -> KeyRange:
+    """Every study of a bucket."""
+    return _below("s")
+
+
+def study_of_row(row: str) -> str:
+    """The StudyInstanceUID in the RowKey of a study, a series or an instance."""
+    return row.split("!")[1]
+
+
 def series_row(study: str, series: str) -> str:
     """RowKey of a series."""
     return f"e!{study}!{series}"
@@ -100,6 +110,16 @@ def instance_row(key: InstanceKey) -> str:
 def instance_rows(study: str, series: str | None = None) -> KeyRange:
     """The instances of a study, or of one of its series."""
     return _below(f"i!{study}" if series is None else f"i!{study}!{series}")
+
+
+def rows_of_studies() -> tuple[KeyRange, ...]:
+    """Every study of a bucket, every series and every instance."""
+    return tuple(_below(kind) for kind in "sei")
+
+
+def rows_of_searches() -> tuple[KeyRange, ...]:
+    """Every search row, text row and backlog of a bucket, and its vocabularies."""
+    return tuple(_below(kind) for kind in "xv")
 
 
 def key_of_instance_row(row: str) -> InstanceKey:
@@ -239,6 +259,11 @@ def key_of_search_row(row: str) -> SearchKey:
     return SearchKey(key, search_order(time, *uids), tuple(uids))
 
 
+def time_of_search_row(row: str) -> str:
+    """When the study of a search row was first stored, as `newest_first` spells it."""
+    return key_of_search_row(row).order[:13]
+
+
 # Sweep
 
 
@@ -292,6 +317,11 @@ def frames_blob(version: str) -> str:
 def bulk_blob(version: str) -> str:
     """Name of the sidecar blob that holds an instance's bulk table."""
     return f"{version}.bulk"
+
+
+def blobs_of_version(version: str) -> tuple[str, str, str, str]:
+    """Names of all blobs that a version may have; the first it always has."""
+    return version, metadata_blob(version), frames_blob(version), bulk_blob(version)
 
 
 def version_of_blob(name: str) -> str:

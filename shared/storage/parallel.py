@@ -18,7 +18,7 @@ async def in_parallel[A, T](call: Callable[[A], Awaitable[T]], arguments: Iterab
 
 
 async def for_each[A](call: Callable[[A], Awaitable[None]], arguments: AsyncIterator[A], at_once: int) -> None:
-    """Await a call for each argument, `at_once` of them at a time; arguments are taken only as they are needed.
+    """Await a call for each argument, `at_once` of them at a time; an argument is taken only when its turn has come.
 
     The first error is raised, and what else is under way is cancelled.
     """
@@ -38,5 +38,13 @@ async def for_each[A](call: Callable[[A], Awaitable[None]], arguments: AsyncIter
         await asyncio.gather(*workers)
     finally:
         for worker in workers:
-            worker.cancel()
+            # Whoever is being cancelled already may be undoing something, which must not be interrupted as well.
+            if not worker.cancelling():
+                worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def each_of[A](arguments: Iterable[A]) -> AsyncIterator[A]:
+    """Arguments that are there already, for `for_each`."""
+    for argument in arguments:
+        yield argument

@@ -96,7 +96,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_id)
 def test_files_named_in_the_text_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    named = re.findall(r"`((?:shared|local|tests|docs|infra|benchmarks)/[\w./-]*)`", text)
+    named = re.findall(r"`((?:shared|local|admin|tests|docs|infra|benchmarks)/[\w./-]*)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

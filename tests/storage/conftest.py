@@ -59,7 +59,7 @@ def _name_of(method: str, url: str) -> str:
     if method == "PUT" and len(path) > 1:
         return {"block": "blob block", "blocklist": "blob block list"}.get(_option(parts.query), "blob put")
     if len(path) > 1:
-        return {"GET": "blob read", "DELETE": "blob delete"}[method]
+        return {"GET": "blob read", "HEAD": "blob length", "DELETE": "blob delete"}[method]
     return "other"
 
 

@@ -125,3 +125,14 @@ async def test_unreachable_storage_says_so_without_quoting_the_request(
     with pytest.raises(Unavailable) as raised:
         await bench.archive.blobs.read("name")
     assert "Doe" not in str(raised.value) and "1.2.840" not in str(raised.value)
+
+
+async def test_a_blob_is_found_as_a_listing_shows_it(bench: Bench) -> None:
+    await bench.archive.blobs.put("name", b"seven b", OWNER)
+    bench.calls.clear()
+    found = await bench.archive.blobs.find("name")
+    assert found is not None
+    assert dict(bench.calls) == {"blob length": 1}
+    assert (found.name, found.owner, found.length) == ("name", OWNER, 7)
+    assert [blob async for blob in bench.archive.blobs.list_names("")] == [found]
+    assert await bench.archive.blobs.find("nobody") is None

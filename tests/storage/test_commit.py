@@ -330,3 +330,25 @@ async def test_the_number_of_buckets_is_the_one_the_table_was_made_with(azurite:
     async with another_bench(azurite, name, buckets=64) as second:
         assert len(await second.archive.index.partitions()) == 2
         assert await counts(second) == (1, 1, {"CT": 1})
+
+
+async def test_what_was_handed_over_can_be_waited_for_though_whoever_did_so_has_gone_away(bench: Bench) -> None:
+    new = [instance() for _ in range(2 * BATCH)]
+    task = asyncio.create_task(store(bench, *new))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await bench.archive.committer.finish()
+    assert await counts(bench) == (2 * BATCH, 1, {"CT": 1})
+    await bench.archive.committer.finish()
+
+
+async def test_an_instance_may_say_when_it_was_stored(bench: Bench) -> None:
+    await store(bench, replace(instance(sop="1.2.3.1.1"), created=17), instance(sop="1.2.3.1.2"))
+    study = await bench.archive.index.get_study("1.2.3")
+    assert study is not None and study.created == 17
+    found = {
+        each.key.instance: each.created async for page in bench.archive.index.list_instances("1.2.3") for each in page
+    }
+    assert found["1.2.3.1.1"] == 17 < found["1.2.3.1.2"]
