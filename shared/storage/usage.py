@@ -13,6 +13,11 @@ from typing import Any
 
 from azure.core.pipeline.transport import AioHttpTransport
 
+#: Seconds until a connection must be there, and until the next bytes must have come over it.
+CONNECTION_TIMEOUT, READ_TIMEOUT = 20, 60
+#: Bytes of a body that are taken from a connection at a time.
+READ_BYTES = 256 * 1024
+
 
 @dataclass(slots=True)
 class Usage:
@@ -38,6 +43,12 @@ def measured(usage: Usage) -> Iterator[None]:
 
 class MeasuringTransport(AioHttpTransport):  # type: ignore[misc]  # which the SDK loads when it is asked for it
     """The SDKs' own transport, which also adds what it carries to the usage at hand."""
+
+    def __init__(self) -> None:
+        """With what the blob client would choose for itself: without it, a blob comes in pieces of 4 KiB."""
+        super().__init__(
+            connection_timeout=CONNECTION_TIMEOUT, read_timeout=READ_TIMEOUT, connection_data_block_size=READ_BYTES
+        )
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send a request of the SDK; see the base class."""

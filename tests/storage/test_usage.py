@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator
 
 import pytest
+from azure.storage.blob._shared import constants
 from azure.storage.blob.aio import ContainerClient
 
 from local.azurite import Azurite
@@ -61,3 +62,13 @@ async def test_what_tasks_do_counts_for_the_request_that_started_them(store: Blo
     await asyncio.gather(request(), neighbour())
     await store.put("nobody", b"1", OWNER)
     assert (usage.calls, usage.sent, other.calls, other.sent) == (4, 20, 1, 3)
+
+
+async def test_the_transport_reads_as_the_one_the_sdk_would_have_made() -> None:
+    # It makes one of its own unless it is given one, and then does not say how it would have.
+    config = MeasuringTransport().connection_config
+    assert (config.timeout, config.read_timeout, config.data_block_size) == (
+        constants.CONNECTION_TIMEOUT,
+        constants.READ_TIMEOUT,
+        constants.DATA_BLOCK_SIZE,
+    )
