@@ -8,7 +8,8 @@ Facts this file rests on:
 - Two copies on one folder would overwrite each other's tables. The lock on the folder belongs to Azurite as much as to
   this process, because Azurite inherits the locked file: it is free only when both are gone.
 
-Leaves out OAuth and TLS, which local development does not need.
+
+Local development needs neither TLS nor tokens; with a `Guard` there are both, for the tests.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -45,14 +47,37 @@ process.on("newListener", (name) => { handled ||= name === "SIGTERM"; });
 process.stdin.on("end", () => process.emit("SIGTERM") || handled || process.exit(1)).on("error", () => {}).resume();
 process.stdin.unref();
 """
-_LISTENING = re.compile(r"Azurite (Blob|Queue|Table) service is successfully listening at http://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"Azurite (Blob|Queue|Table) service is successfully listening at https?://127\.0\.0\.1:(\d+)")
 _VARIABLES = {"Blob": "AZURITE_BLOB_PORT", "Queue": "AZURITE_QUEUE_PORT", "Table": "AZURITE_TABLE_PORT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What makes Azurite speak TLS, take the tokens of Microsoft Entra and refuse the key that everybody knows.
+
+    Of a token only the issuer, the audience and the times are looked at, not the signature, nor what it allows.
+    """
+
+    #: PEM files.
+    certificate: Path
+    private_key: Path
+    #: The key of the account, in base64; with `--oauth` alone Azurite would go on taking the published one.
+    account_key: str
+    #: Where every request is written with its headers, the tokens among them.
+    log: Path
+
+    def arguments(self) -> list[str]:
+        """What Azurite's command line says of it."""
+        files = ["--cert", str(self.certificate), "--key", str(self.private_key), "--debug", str(self.log)]
+        return ["--oauth", "basic", *files]
 
 
 class Azurite:
     """One running Azurite. Leaving the context ends it and waits until its data is on disk."""
 
-    def __init__(self, folder: Path | None = None, ports: StoragePorts | None = None) -> None:
+    def __init__(
+        self, folder: Path | None = None, ports: StoragePorts | None = None, guard: Guard | None = None
+    ) -> None:
         """Starts the process; `wait_ready` says when it answers.
 
         Without a folder everything stays in memory; without ports the system chooses them. Raises LocalError when
@@ -64,6 +89,7 @@ class Azurite:
         if not SCRIPT.is_file():
             raise LocalError("Azurite is not installed: run `make setup`.")
         self.ports = ports or StoragePorts(0, 0, 0)
+        self._scheme = "https" if guard else "http"
         self._lock = _lock(folder) if folder else None
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         place = ["--location", str(folder.resolve())] if folder else ["--inMemoryPersistence"]
@@ -74,7 +100,10 @@ class Azurite:
                 *("--blobHost", "127.0.0.1", "--blobPort", str(self.ports.blob)),
                 *("--queueHost", "127.0.0.1", "--queuePort", str(self.ports.queue)),
                 *("--tableHost", "127.0.0.1", "--tablePort", str(self.ports.table)),
+                *(guard.arguments() if guard else ()),
             ],
+            # The key must not show in the list of processes.
+            env={**os.environ, **({"AZURITE_ACCOUNTS": f"{ACCOUNT}:{guard.account_key}"} if guard else {})},
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -89,11 +118,11 @@ class Azurite:
 
     @property
     def blob_endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.ports.blob}/{ACCOUNT}"
+        return f"{self._scheme}://127.0.0.1:{self.ports.blob}/{ACCOUNT}"
 
     @property
     def table_endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.ports.table}/{ACCOUNT}"
+        return f"{self._scheme}://127.0.0.1:{self.ports.table}/{ACCOUNT}"
 
     def wait_ready(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Returns when all three services listen, or early when `cancelled` says so. Raises LocalError if it failed."""
@@ -151,9 +180,11 @@ class Azurite:
 
 
 @contextlib.contextmanager
-def running(folder: Path | None = None, ports: StoragePorts | None = None) -> Iterator[Azurite]:
+def running(
+    folder: Path | None = None, ports: StoragePorts | None = None, guard: Guard | None = None
+) -> Iterator[Azurite]:
     """An Azurite that answers, for the length of the block."""
-    with Azurite(folder, ports) as azurite:
+    with Azurite(folder, ports, guard) as azurite:
         azurite.wait_ready()
         yield azurite
 

@@ -33,6 +33,7 @@ from shared.storage import keys
 from shared.storage.archive import Archive
 from shared.storage.blobs import BLOCK, PIECE, BlobStore
 from shared.storage.commit import Committer
+from shared.storage.identity import Identity
 from shared.storage.index import Index
 from shared.storage.notes import Notes
 from shared.storage.plan import Moment
@@ -133,7 +134,7 @@ def services_of(settings: Settings) -> Services:
 
     Raises SettingError naming the setting that is wrong.
     """
-    credential = None if settings.dicom_storage_connection else DefaultAzureCredential()
+    credential = None if settings.dicom_storage_connection else _identity()
     blobs, tables = _clients(settings, credential)
     clock = _Clock(settings.garbage_grace_seconds * _MICROSECONDS)
     table = IndexTable(tables.get_table_client(settings.dicom_table))
@@ -174,9 +175,15 @@ def services_of(settings: Settings) -> Services:
     )
 
 
-def _clients(
-    settings: Settings, credential: DefaultAzureCredential | None
-) -> tuple[BlobServiceClient, TableServiceClient]:
+def _identity() -> Identity:
+    try:
+        return Identity(DefaultAzureCredential(), time.monotonic)
+    except ValueError:
+        # Its text may quote one of them.
+        raise SettingError("the variables that begin with AZURE_ do not make a credential") from None
+
+
+def _clients(settings: Settings, credential: Identity | None) -> tuple[BlobServiceClient, TableServiceClient]:
     # One request must never become several: what is written or read at a time is already as large as it may be.
     limits: dict[str, Any] = {
         "max_single_put_size": BLOCK,

@@ -128,6 +128,8 @@ var serviceSettings = {
 // What the Functions host and the SDKs read. Nothing here is a secret: every one of these places asks for an identity.
 var platformSettings = {
   AZURE_CLIENT_ID: identityClientId
+  // Nothing else is asked when the identity fails: neither other accounts nor what developers have signed in with.
+  AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
   AzureWebJobsStorage__blobServiceUri: hostBlobEndpoint
   AzureWebJobsStorage__tableServiceUri: hostTableEndpoint
   AzureWebJobsStorage__credential: 'managedidentity'

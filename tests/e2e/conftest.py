@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.azurite import Azurite
+from tests.e2e.identity import KeylessStorage, keyless_storage
 from tests.e2e.service import Api, Place
 from tests.local.hosting import RunningHost
 
@@ -27,6 +28,21 @@ def api(host: RunningHost) -> Iterator[Api]:
     """Version 2 of the shared host."""
     with Api(host.url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def keyless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeylessStorage]:
+    """Storage that takes tokens and no key, as in Azure."""
+    with keyless_storage(tmp_path_factory.mktemp("keyless")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def keyless_host(keyless: KeylessStorage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
+    """The real local host on such storage, with a managed identity."""
+    with keyless.place().host(tmp_path_factory.mktemp("e2e") / "keyless.log") as started:
+        yield started
+    assert set(keyless.schemes()) == {"Bearer"}, "a service has used a key"
 
 
 @pytest.fixture

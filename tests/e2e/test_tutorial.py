@@ -1,7 +1,8 @@
 """Microsoft's cURL tutorial, request by request, with the real curl and the arguments that are written there.
 
-Besides those, curl is only told to keep quiet, to read no configuration, and to report the status on standard error and
-the headers in a file.
+All of it is done on storage with a connection string and again on storage that knows the service by its identity.
+Besides the tutorial's arguments, curl is only told to keep quiet, to read no configuration, and to report the status on
+standard error and the headers in a file.
 """
 
 import json
@@ -119,10 +120,17 @@ class Tutorial:
         return self.curl("--location", "--request", method, f"{self.base}/studies", *headers, *data)
 
 
+@pytest.fixture(scope="module", params=["host", "keyless_host"], ids=["key", "identity"])
+def service(request: pytest.FixtureRequest) -> RunningHost:
+    """The service on storage that takes a key, as on a developer's machine, and on storage that takes tokens only."""
+    started: RunningHost = request.getfixturevalue(request.param)
+    return started
+
+
 @pytest.fixture(params=[1, 2], ids=["v1", "v2"])
-def tutorial(request: pytest.FixtureRequest, host: RunningHost, tmp_path: Path) -> Iterator[Tutorial]:
+def tutorial(request: pytest.FixtureRequest, service: RunningHost, tmp_path: Path) -> Iterator[Tutorial]:
     """An empty service; what the test has stored is deleted after it."""
-    following = Tutorial(tmp_path, host.url, request.param)
+    following = Tutorial(tmp_path, service.url, request.param)
     yield following
     assert following.delete(f"/studies/{DRAWN_STUDY}") in (204, 404)
 
