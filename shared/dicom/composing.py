@@ -61,6 +61,8 @@ _MOST_IN_SHORT, _MOST = 0xFFFE, 0xFFFFFFFE
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _SPACE = re.compile(r"[ \t\r\n]*")
+#: Text whose backslashes are no separators (PS3.5 §6.2).
+_ONE_TEXT = frozenset({"LT", "ST", "UR", "UT"})
 _DECIMAL = re.compile(r"[+-]?[0-9.]{1,64}([eE][+-]?[0-9]{1,4})?")
 _SPECIFIC_CHARACTER_SET, _AVAILABLE_TRANSFER_SYNTAX, _PIXEL_DATA = "00080005", "00083002", "7FE00010"
 _SOP_CLASS, _SOP_INSTANCE = "00080016", "00080018"
@@ -295,7 +297,10 @@ def _encoded(vr: str, values: list[Any]) -> bytes:
     if vr in _NUMBERS:
         return b"".join(struct.pack(_NUMBERS[vr], int(value)) for value in values)
     convert = {"PN": _name, "DS": _decimal}.get(vr, _text)
-    return "\\".join("" if value is None else convert(value) for value in values).encode("utf-8", "replace")
+    texts = ["" if value is None else convert(value) for value in values]
+    if vr not in _ONE_TEXT and any("\\" in text for text in texts):
+        raise ValueError("a backslash would make two values of one")
+    return "\\".join(texts).encode("utf-8", "replace")
 
 
 def _group_and_element(value: Any) -> tuple[int, int]:
@@ -314,7 +319,10 @@ def _name(value: Any) -> str:
     """A person name (PS3.18 §F.2.2); plain text passes for the alphabetic group."""
     if isinstance(value, str):
         return value
-    return "=".join(_text(value.get(group) or "") for group in ("Alphabetic", "Ideographic", "Phonetic")).rstrip("=")
+    groups = [_text(value.get(group) or "") for group in ("Alphabetic", "Ideographic", "Phonetic")]
+    if any("=" in group for group in groups):
+        raise ValueError("an equals sign would make two groups of one")
+    return "=".join(groups).rstrip("=")
 
 
 def _decimal(value: Any) -> str:

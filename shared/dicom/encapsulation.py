@@ -32,7 +32,13 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 #: Start of frame to transfer syntax (ISO/IEC 10918-1 Table B.1, PS3.5 §A.4.1).
-_JPEG_FRAMES = {0xC0: "1.2.840.10008.1.2.4.50", 0xC1: "1.2.840.10008.1.2.4.51"}
+_JPEG_FRAMES = {
+    0xC0: "1.2.840.10008.1.2.4.50",
+    0xC1: "1.2.840.10008.1.2.4.51",
+    0xC2: "1.2.840.10008.1.2.4.55",  # progressive; retired, but there is no other
+}
+#: In place of a transfer syntax: the part says that it is a picture, and is none that a transfer syntax holds.
+NO_SYNTAX = ""
 _JPEG_LOSSLESS, _JPEG_LOSSLESS_FIRST_ORDER = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"
 _SOF_LOSSLESS, _START_OF_SCAN = 0xC3, 0xDA
 #: Bytes at the beginning of a JPEG stream in which its frame header is looked for, behind profiles and comments.
@@ -43,7 +49,8 @@ JPEG_HEAD = 256 * 1024
 class BulkPart:
     """Bytes that came as a part of their own, `offset` and `length` in where they are kept.
 
-    `syntax` is the transfer syntax that the part's media type names; None where it names none.
+    `syntax` is the transfer syntax that the part's media type names; None where it names none, and `NO_SYNTAX` where
+    there is none for what it is.
     """
 
     offset: int
@@ -71,6 +78,8 @@ def size_of(pieces: Sequence[Piece]) -> int:
 def pixel_syntax(data_set: Mapping[str, Mapping[str, Any]], parts: Sequence[Piece]) -> str:
     """The transfer syntax of a data set whose Pixel Data are these parts. Raises CannotCompose."""
     named = {part.syntax for part in parts if isinstance(part, BulkPart) and part.syntax is not None}
+    if NO_SYNTAX in named:
+        raise CannotCompose(_PIXEL_DATA, "a part of the pixel data is no JPEG stream that a transfer syntax holds")
     if len(named) > 1 or named & _NOT_OF_PARTS:
         raise CannotCompose(
             _PIXEL_DATA, "the parts of the pixel data are not all in one transfer syntax that parts may have"

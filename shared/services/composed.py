@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from shared.dicom.composing import compose, data_sets_in, read_data_set, uids_of
-from shared.dicom.encapsulation import JPEG_HEAD, BulkPart, CannotCompose, Piece, jpeg_syntax
+from shared.dicom.encapsulation import JPEG_HEAD, NO_SYNTAX, BulkPart, CannotCompose, Piece, jpeg_syntax
 from shared.dicom.validation import Finding
 from shared.dicomweb.store_request import BulkDataPart, MetadataPart, bulk_name
 from shared.dicomweb.store_response import FailureReason
@@ -112,7 +112,7 @@ async def _kept(role: BulkDataPart, chunks: AsyncIterator[bytes], spool: Spool) 
     part = await spool.add(chunks)
     syntax = role.syntax
     if role.jpeg:
-        syntax = jpeg_syntax(await spool.read(part.offset, min(part.length, JPEG_HEAD)))
+        syntax = jpeg_syntax(await spool.read(part.offset, min(part.length, JPEG_HEAD))) or NO_SYNTAX
     return replace(part, syntax=syntax)
 
 

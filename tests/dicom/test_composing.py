@@ -13,7 +13,7 @@ from pydicom.encaps import generate_frames
 
 from shared.dicom import composing, encapsulation
 from shared.dicom.composing import compose, data_sets_in, read_data_set, uids_of
-from shared.dicom.encapsulation import BulkPart, CannotCompose, Piece, jpeg_syntax
+from shared.dicom.encapsulation import NO_SYNTAX, BulkPart, CannotCompose, Piece, jpeg_syntax
 from tests.builders import INSTANCE, SECONDARY_CAPTURE, SERIES, STUDY
 
 EXPLICIT, JPEG_BASELINE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
@@ -345,6 +345,33 @@ def test_values_too_long_for_an_element_or_a_fragment_make_no_file() -> None:
         compose(PIXELS, lambda _: [BulkPart(0, 2**32, JPEG_BASELINE)])
 
 
+def test_a_picture_that_no_transfer_syntax_holds_makes_no_file() -> None:
+    for stated in ({}, {"00083002": {"vr": "UI", "Value": [JPEG_BASELINE]}}):
+        with pytest.raises(CannotCompose, match="no JPEG stream") as raised:
+            compose({**PIXELS, **stated}, lambda _: [BulkPart(0, 8, NO_SYNTAX)])
+        assert raised.value.tag == "7FE00010"
+
+
+@pytest.mark.parametrize(
+    ("vr", "value"),
+    [
+        ("PN", {"Alphabetic": "A\\B"}),
+        ("PN", {"Alphabetic": "A=B"}),
+        ("PN", "A\\B"),
+        *((vr, "A\\B") for vr in ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "SH", "TM", "UC", "UI")),
+    ],
+)
+def test_one_value_does_not_become_two(vr: str, value: object) -> None:
+    with pytest.raises(CannotCompose, match=f"a value is not one of VR {vr}"):
+        compose({"00091010": {"vr": vr, "Value": [value]}, "00090010": {"vr": "LO", "Value": ["US"]}}, lambda _: [])
+
+
+@pytest.mark.parametrize("vr", ["LT", "ST", "UR", "UT"])
+def test_a_backslash_is_part_of_a_text_that_is_one_value(vr: str) -> None:
+    pieces = compose({"0040A160": {"vr": vr, "Value": ["A\\B"]}}, lambda _: [])
+    assert b"A\\B" in b"".join(piece for piece in pieces if isinstance(piece, bytes))
+
+
 def segment(marker: int, body: bytes) -> bytes:
     return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
 
@@ -360,7 +387,8 @@ SCAN = segment(0xDA, b"\x01\x01\x00\x01\x00\x00")
         (b"\xff" + segment(0xC1, bytes(9)), "1.2.840.10008.1.2.4.51"),
         (segment(0xC3, bytes(9)) + segment(0xC4, bytes(20)) + SCAN, "1.2.840.10008.1.2.4.70"),
         (segment(0xC3, bytes(9)) + segment(0xDA, b"\x01\x01\x00\x04\x00\x00"), "1.2.840.10008.1.2.4.57"),
-        (segment(0xC2, bytes(9)) + SCAN, None),
+        (segment(0xC2, bytes(9)) + SCAN, "1.2.840.10008.1.2.4.55"),
+        (segment(0xC9, bytes(9)) + SCAN, None),
         (SCAN, None),
         (segment(0xE0, b"JFIF\0"), None),
         (b"", None),

@@ -1,10 +1,12 @@
 """Metadata and bulk data in parts of their own (PS3.18 §10.5.2): what becomes of them, and what is refused."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pydicom
 import pytest
 
@@ -139,6 +141,27 @@ def test_compressed_frames_keep_their_bytes_and_their_transfer_syntax(versions: 
         assert answer.headers["content-type"] == f"application/octet-stream; transfer-syntax={syntax}"
         expected = frames[1] if number == 1 else b"segment " + frames[1]
         assert answer.content.rstrip(b"\0") == expected.rstrip(b"\0")
+
+
+def test_a_progressive_picture_is_stored_as_such_and_rubbish_that_is_called_one_is_not(api: Api) -> None:
+    study = new_uid()
+    picture = io.BytesIO()
+    PIL.Image.effect_noise((6, 4), 60).save(picture, "JPEG", progressive=True)
+    size = {"00280010": {"vr": "US", "Value": [4]}, "00280011": {"vr": "US", "Value": [6]}}
+    body = body_of(
+        metadata_part(described(study, 1, **size), described(study, 2, **size)),
+        bulk_part("pixels/1", picture.getvalue(), "image/jpeg"),
+        bulk_part("pixels/2", b"\1\2\3", "image/jpeg"),
+    )
+    answer = post(api, body, DESCRIBED)
+    assert answer.status_code == 202
+    (failed,) = answer.json()["00081198"]["Value"]
+    assert failed["00081155"]["Value"] == [f"{study}.1.2"]
+    path = f"studies/{study}/series/{study}.1/instances/{study}.1.1"
+    frame = api.get(f"{path}/frames/1", "application/octet-stream; transfer-syntax=*")
+    assert frame.headers["content-type"].endswith("1.2.840.10008.1.2.4.55")
+    assert frame.content.rstrip(b"\0") == picture.getvalue().rstrip(b"\0")
+    assert api.get(f"{path}/rendered", "image/png").status_code == 200
 
 
 def test_what_comes_out_as_metadata_and_bulk_data_can_be_stored_as_such(versions: dict[str, Api]) -> None:
