@@ -28,6 +28,9 @@ _MOST_PADDING: Final = 16
 #: Scans of one JPEG frame: a decoder goes over the whole image for each, whether or not there are bytes for it.
 MAX_SCANS: Final = 64
 
+#: Markers, tile-parts or boxes of one frame that are walked over in search of its headers, a tenth of a second.
+MAX_MARKERS: Final = 131_072
+
 _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
 _JP2_SIGNATURE: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
 _COD, _COC, _SOT, _SOD = 0xFF52, 0xFF53, 0xFF90, 0xFF93
@@ -104,7 +107,10 @@ def _colour(adobe: int | None, jfif: bool, ids: bytes) -> str | None:
 def _segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of the value of each marker segment, from the one behind SOI."""
     at = len(_SOI)
-    while (at := frame.find(b"\xff", at)) >= 0 and at + 4 <= len(frame):
+    for _ in range(MAX_MARKERS):
+        at = frame.find(b"\xff", at)
+        if at < 0 or at + 4 > len(frame):
+            return
         marker = frame[at + 1]
         if marker in (0x00, 0xFF) or marker in _WITHOUT_LENGTH:
             at += 1 if marker == 0xFF else 2
@@ -114,6 +120,7 @@ def _segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
             return
         yield marker, at + 4, at + 2 + length
         at += 2 + length
+    raise _too_many_markers()
 
 
 def j2k_codestream(frame: bytes) -> bytes:
@@ -121,7 +128,9 @@ def j2k_codestream(frame: bytes) -> bytes:
     if not frame.startswith(_JP2_SIGNATURE):
         return frame
     at = 0
-    while at + 8 <= len(frame):
+    for _ in range(MAX_MARKERS):
+        if at + 8 > len(frame):
+            break
         length, kind = struct.unpack_from(">I4s", frame, at)
         head = 8
         if length == 1 and at + 16 <= len(frame):
@@ -163,7 +172,9 @@ def j2k_header(codestream: bytes) -> Codestream:
 def _check_packets(codestream: bytes, columns: int, rows: int, samples: int, tiles: int) -> None:
     """Refuse too many precincts or packets, wherever a header declares them: the main one or that of a tile-part."""
     at, tile_part, layers = 2, 0, 1
-    while at + 4 <= len(codestream):
+    for _ in range(MAX_MARKERS):
+        if at + 4 > len(codestream):
+            return
         marker, length = struct.unpack_from(">HH", codestream, at)
         if marker == _SOD:
             if tile_part <= at:  # Psot of 0: the tile-part goes on to the end
@@ -184,6 +195,7 @@ def _check_packets(codestream: bytes, columns: int, rows: int, samples: int, til
             style = value[1 if samples < 257 else 2 :]  # behind the number of the component
             _check_sizes(_precinct_sizes(style[0], style[1:]), columns, rows, tiles, samples * layers)
         at += 2 + length
+    raise _too_many_markers()
 
 
 def _precinct_sizes(style: int, parameters: bytes) -> bytes:
@@ -202,6 +214,10 @@ def _check_sizes(sizes: bytes, columns: int, rows: int, tiles: int, packets: int
         raise CannotTranscode("the frame is made of too many precincts")
     if (precincts + tiles * len(sizes)) * packets > MAX_PACKETS:
         raise CannotTranscode("the frame is made of too many packets")
+
+
+def _too_many_markers() -> CannotTranscode:
+    return CannotTranscode(f"the frame has more than {MAX_MARKERS} markers")
 
 
 def _broken() -> CannotTranscode:

@@ -35,7 +35,7 @@ from shared.dicom.codecs import (
     encode_frame,
     encoded_image,
 )
-from shared.dicom.codestreams import MAX_SCANS, MAX_TILES
+from shared.dicom.codestreams import MAX_MARKERS, MAX_SCANS, MAX_TILES, j2k_codestream
 from shared.dicom.image import Frame, Image, image_of
 from shared.errors import CannotTranscode
 from tests import builders
@@ -503,3 +503,22 @@ def test_pydicom_decodes_with_other_libraries() -> None:
     for syntax in (JPEGLSLossless, JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, JPEG_BASELINE):
         assert get_decoder(syntax).available_plugins
     assert "imagecodecs" not in str(get_decoder(JPEGLSLossless).available_plugins)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "frame"),
+    [
+        (JPEG_BASELINE, b"\xff\xd8" + b"\xff\xe1\0\2" * (MAX_MARKERS + 1) + b"\xff\xd9"),
+        (JPEG_BASELINE, b"\xff\xd8" + b"\xff\xff" * (MAX_MARKERS + 1) + b"\xff\xd9"),
+        (JPEG_2000_LOSSLESS, j2k_of(64)[:-2] + b"\xff\x90\0\x0a\0\0\0\0\0\x0e\0\1\xff\x93" * MAX_MARKERS),
+    ],
+)
+def test_what_has_markers_without_end_is_refused(syntax: str, frame: bytes) -> None:
+    image = replace(MONO, rows=64, columns=64, bits_allocated=8, bits_stored=8)
+    with pytest.raises(CannotTranscode, match=f"more than {MAX_MARKERS} markers"):
+        decode_frame(frame, syntax, image, ENOUGH)
+
+
+def test_what_has_boxes_without_end_is_refused() -> None:
+    with pytest.raises(CannotTranscode, match="no readable header"):
+        j2k_codestream(b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\x08free" * (MAX_MARKERS + 9))
