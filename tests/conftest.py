@@ -3,11 +3,23 @@
 Tests share it, so each chooses names of its own for containers and tables.
 """
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from local.azurite import Azurite, running
+
+
+def pytest_configure() -> None:
+    """Let what the tests start be interrupted, whoever runs them.
+
+    `nohup` has SIGHUP ignored, and a shell has SIGINT ignored for every job in its background. A process that is
+    started inherits that, but not a handler.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: None)
 
 
 @pytest.fixture(scope="session")

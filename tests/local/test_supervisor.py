@@ -128,15 +128,6 @@ def started(command: list[str], folder: Path, **options: bool) -> Iterator[Copy]
 SUPERVISOR = [sys.executable, "-m", "local", "--app", str(TOY_APP)]
 
 
-@pytest.fixture
-def _as_in_a_terminal() -> Iterator[None]:
-    """Whoever runs the tests may do so with SIGHUP ignored, and what they start would inherit that."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("_as_in_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> None:
     with started(SUPERVISOR, tmp_path) as copy:
