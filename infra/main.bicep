@@ -52,9 +52,12 @@ param auditIdentifiers string = 'hashed'
 @description('Object id of who deploys, or of a group, who may then read and write the data from a laptop: the admin commands need it. Empty: nobody but the app.')
 param principalId string = ''
 
-@description('What principalId is; Azure refuses the role assignment when it is something else. None: it gets no role, as befits a pipeline.')
-@allowed(['User', 'Group', 'ServicePrincipal', 'None'])
+@description('What principalId is; Azure refuses the role assignment when it is something else.')
+@allowed(['User', 'Group', 'ServicePrincipal'])
 param principalType string = 'User'
+
+@description('Whether principalId gets those rights. A pipeline needs none to the data it deploys a service for.')
+param grantDataRoles bool = true
 
 // ---------------------------------------------------------------------------------------------------------------------
 // How large
@@ -187,7 +190,7 @@ module dataStorage 'modules/data-storage.bicep' = {
     isPrivate: vnetEnabled
     allowedIpRanges: allowedIpRanges
     appPrincipalId: identity.outputs.principalId
-    adminPrincipalId: principalType == 'None' ? '' : principalId
+    adminPrincipalId: grantDataRoles ? principalId : ''
     adminPrincipalType: principalType
     workspaceId: monitoring.outputs.workspaceId
     logRequests: storageLogs
@@ -234,6 +237,7 @@ module app 'modules/app.bicep' = {
     identityId: identity.outputs.id
     identityClientId: identity.outputs.clientId
     insightsConnectionString: monitoring.outputs.insightsConnectionString
+    hostAccountName: hostStorage.outputs.name
     hostBlobEndpoint: hostStorage.outputs.blobEndpoint
     hostTableEndpoint: hostStorage.outputs.tableEndpoint
     packageContainer: hostStorage.outputs.packageContainer

@@ -28,6 +28,9 @@ param insightsConnectionString string
 @description('Blob endpoint of the storage of the host.')
 param hostBlobEndpoint string
 
+@description('Name of the storage account of the host.')
+param hostAccountName string
+
 @description('Table endpoint of the storage of the host.')
 param hostTableEndpoint string
 
@@ -130,6 +133,9 @@ var platformSettings = {
   AZURE_CLIENT_ID: identityClientId
   // Nothing else is asked when the identity fails: neither other accounts nor what developers have signed in with.
   AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
+  // The endpoints name it as well, but a host that starts may look for the account before it knows them
+  // (azure-functions-host, issue 11787).
+  AzureWebJobsStorage__accountName: hostAccountName
   AzureWebJobsStorage__blobServiceUri: hostBlobEndpoint
   AzureWebJobsStorage__tableServiceUri: hostTableEndpoint
   AzureWebJobsStorage__credential: 'managedidentity'

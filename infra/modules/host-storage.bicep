@@ -77,6 +77,9 @@ resource appAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for r
 @description('Resource id of the account.')
 output id string = account.id
 
+@description('Name of the account.')
+output name string = account.name
+
 @description('Blob endpoint.')
 output blobEndpoint string = account.properties.primaryEndpoints.blob
 

@@ -22,6 +22,7 @@ PLATFORM = {
     "AZURE_CLIENT_ID",
     "AZURE_TOKEN_CREDENTIALS",
     "AzureWebJobsDisableHomepage",
+    "AzureWebJobsStorage__accountName",
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__credential",
