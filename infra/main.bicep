@@ -85,7 +85,7 @@ param alwaysReadyInstances int = 0
 @minValue(104857600)
 param maxRequestBytes int = 17179869184
 
-@description('Whether instances are spread over availability zones. The region must have them.')
+@description('Whether instances are spread over availability zones. The region must have them, and at least two instances of each kind are then kept running and paid for.')
 param zoneRedundant bool = false
 
 @description('Partitions of the index. Fixed with the first request; a later value is ignored.')
@@ -205,6 +205,8 @@ module hostStorage 'modules/host-storage.bicep' = {
     name: 'sthost${token}'
     location: location
     tags: allTags
+    // Instances in other zones are of no use if the package was in the one that is gone.
+    redundancy: zoneRedundant ? 'Standard_ZRS' : 'Standard_LRS'
     isPrivate: vnetEnabled
     appPrincipalId: identity.outputs.principalId
   }

@@ -13,6 +13,9 @@ param location string
 @description('Tags of the account.')
 param tags object
 
+@description('Redundancy, as the name of a SKU.')
+param redundancy string
+
 @description('Whether only private endpoints reach the account.')
 param isPrivate bool
 
@@ -32,7 +35,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   tags: tags
   kind: 'StorageV2'
   sku: {
-    name: 'Standard_LRS'
+    name: redundancy
   }
   properties: {
     accessTier: 'Hot'

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ AZURE = yaml.safe_load((ROOT / "azure.yaml").read_text("utf-8"))
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 #: Variables that azd sets itself.
-OF_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID"}
+OF_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_ID", "AZURE_PRINCIPAL_TYPE"}
 
 
 def variables() -> dict[str, tuple[str, str | None]]:
@@ -70,16 +72,16 @@ def test_exactly_the_app_has_the_tag_by_which_azd_finds_it() -> None:
 
 
 def test_a_pipeline_gets_every_variable() -> None:
-    wanted = variables().keys() - OF_AZD - {"AZURE_PRINCIPAL_TYPE", "GRANT_DATA_ROLES"}
+    wanted = variables().keys() - OF_AZD - {"GRANT_DATA_ROLES"}
     assert set(AZURE["pipeline"]["variables"]) == wanted
-    workflow = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text("utf-8"))
+    workflow = yaml.safe_load((ROOT / ".github/workflows/azure-dev.yml").read_text("utf-8"))
     environment = workflow["jobs"]["deploy"]["env"]
     assert environment.keys() >= wanted | {"AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID"}
     assert {name: environment[name] for name in wanted} == {name: f"${{{{ vars.{name} }}}}" for name in wanted}
 
 
 def test_a_pipeline_gets_no_right_to_the_data() -> None:
-    workflow = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text("utf-8"))
+    workflow = yaml.safe_load((ROOT / ".github/workflows/azure-dev.yml").read_text("utf-8"))
     # azd finds out by itself what the deployer is, so this must be a variable of ours.
     assert workflow["jobs"]["deploy"]["env"]["GRANT_DATA_ROLES"] == "false"
     assert variables()["GRANT_DATA_ROLES"] == ("grantDataRoles", "true")
@@ -150,3 +152,17 @@ def test_application_insights_gets_no_urls_and_every_audit_record() -> None:
     # What forwards requests to the worker, and what surrounds them, logs their paths as information.
     assert set(logging["logLevel"].values()) == {"Warning"}
     assert {"Microsoft", "Yarp", "System.Net.Http"} == set(logging["logLevel"])
+
+
+def test_what_git_ignores_is_not_deployed_and_of_the_rest_only_the_service() -> None:
+    ignored = (ROOT / ".funcignore").read_text("utf-8").split()
+    by_git = [
+        each.strip("/") for each in (ROOT / ".gitignore").read_text("utf-8").splitlines() if each[:1] not in ("", "#")
+    ]
+    kept = {each.strip("/") for each in ignored}
+    # Packages that were installed here are deployed where Azure does not install them itself; .env* is wider than .env.
+    assert [each for each in by_git if each not in kept | {".env", ".python_packages"}] == []
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    top = {each.partition("/")[0] for each in tracked}
+    deployed = {each for each in top if not any(fnmatch(each, pattern.strip("/")) for pattern in ignored)}
+    assert deployed == {"function_app.py", "host.json", "requirements.txt", "shared"}
