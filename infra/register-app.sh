@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Registers the service with Microsoft Entra, so that tokens can be issued for it: an app registration with the roles
 # and scopes that AUTH_ROLES knows. Nothing secret is made. It can be run again, and then puts right what has been
-# changed; clients that somebody has pre-authorised besides have to be added again. Needs the Azure CLI, signed in (`az login`) as somebody who may register applications.
+# changed; clients that somebody has pre-authorised besides have to be added again. Needs the Azure CLI, signed in
+# (`az login`) as somebody who may register applications, and, for --grant, assign app roles.
 #
 #   infra/register-app.sh [NAME]
 #       registers the service as NAME, by default "DICOMweb"

@@ -46,9 +46,9 @@ def test_a_variable_that_is_not_set_leaves_the_default_of_the_template(variable:
     assert text_of(declared).strip("'") == (default or "")
 
 
-def test_lists_and_objects_start_empty_as_in_the_template() -> None:
+def test_lists_and_objects_start_empty_in_the_template_and_are_for_whoever_deploys_to_fill() -> None:
     plain = {name: each["value"] for name, each in PARAMETERS.items() if not isinstance(each["value"], str)}
-    assert plain == {"allowedIpRanges": [], "extraSettings": {}}
+    assert {name: type(value) for name, value in plain.items()} == {"allowedIpRanges": list, "extraSettings": dict}
     assert {name: text_of(MAIN.of("param")[name].value) for name in plain} == {
         "allowedIpRanges": "[]",
         "extraSettings": "{}",
