@@ -19,7 +19,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from shared.errors import ServiceError
 from shared.storage.usage import Usage
 
 _requests = logging.getLogger("dicomweb.request")
@@ -35,7 +34,7 @@ class Journal:
     """Writes the lines."""
 
     def __init__(self, name_of_study: Callable[[str], Awaitable[str]]) -> None:
-        """`name_of_study` makes what the audit log calls a study of its UID; it may raise a ServiceError."""
+        """`name_of_study` makes what the audit log calls a study of its UID; where it fails, the study has no name."""
         self._name_of_study = name_of_study
 
     def request(self, fields: Mapping[str, Any], usage: Usage, *, level: int) -> None:
@@ -55,7 +54,8 @@ class Journal:
         named: dict[str, Any] = {}
         try:
             named["studies"] = [await self._name_of_study(each) for each in studies[:MAX_STUDIES]]
-        except ServiceError:
+        except Exception:
+            # Whatever it is, the record must be written, and the request has been answered.
             named["studies"] = []
             named["unnamed"] = len(studies)
         if len(studies) > MAX_STUDIES:

@@ -245,9 +245,12 @@ async def test_studies_that_a_handler_met_are_named_up_to_a_number(caplog: pytes
     assert audit["unnamed"] == 10
 
 
-async def test_a_study_that_cannot_be_named_does_not_keep_the_record_away(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [Unavailable("the index could not be reached"), KeyError("key")])
+async def test_a_study_that_cannot_be_named_does_not_keep_the_record_away(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     async def unnamed(_: str) -> str:
-        raise Unavailable("the index could not be reached")
+        raise error
 
     function = Function().at(Kind.RETRIEVE, edge(unnamed))
     assert (await function(asked(headers=GOOD, version="v2", study=UID))).status_code == 200
