@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
@@ -103,7 +104,7 @@ class Exporter:
             part = await self.retrieve.part_of(instance, Choice(False, "application/dicom", wanted))
             partial = await asyncio.to_thread(_prepare, path, self.folder)
             try:
-                with await asyncio.to_thread(partial.open, "xb") as file:
+                with _begun(partial) as file:
                     async with aclosing(part.content.read()) as chunks:
                         async for chunk in chunks:
                             await asyncio.to_thread(file.write, chunk)
@@ -115,6 +116,11 @@ class Exporter:
         except NotFound:
             return Exported.GONE
         return Exported.WRITTEN
+
+
+def _begun(partial: Path) -> BinaryIO:
+    """A new file, opened on the loop: what a thread opens for a task that is cancelled meanwhile, nobody closes."""
+    return partial.open("xb")
 
 
 def _prepare(path: Path, below: Path) -> Path:

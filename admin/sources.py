@@ -10,7 +10,7 @@ import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from admin.journal import digest_of
@@ -93,19 +93,21 @@ def _walk(folder: Path) -> Iterator[list[tuple[str, int, int]] | Unreadable]:
         yield files
 
 
+def _opened(path: str) -> BinaryIO:
+    """A file, opened on the loop: what a thread opens for a task that is cancelled meanwhile, nobody closes."""
+    return open(path, "rb")
+
+
 def _reader(path: str, length: int) -> Callable[[], AsyncGenerator[bytes]]:
     async def read() -> AsyncGenerator[bytes]:
         left = length
         try:
-            file = await asyncio.to_thread(open, path, "rb")
-            try:
+            with _opened(path) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise Unreadable("it is no file any more")
                 while chunk := await asyncio.to_thread(file.read, CHUNK):
                     left -= len(chunk)
                     yield chunk
-            finally:
-                file.close()
         except OSError as error:
             raise Unreadable(error.strerror) from None
         if left:

@@ -25,37 +25,25 @@ from shared.dicom.byte_order import swapped
 from shared.dicom.codestreams import Codestream, j2k_codestream, j2k_header, jpeg_header
 from shared.dicom.image import YBR_FULL_422, Frame, Image, checked
 from shared.dicom.rle import rle_decode, rle_encode, rle_frame, rle_segments
+from shared.dicom.syntaxes import (
+    DEFLATED_FRAMES,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    HTJ2K,
+    HTJ2K_LOSSLESS,
+    JPEG,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_2000_PART_2,
+    JPEG_LS,
+    JPEG_LS_LOSSLESS,
+    NATIVE,
+    RLE_LOSSLESS,
+)
 from shared.errors import CannotTranscode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
-EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
-DEFLATED: Final = "1.2.840.10008.1.2.1.99"
-EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
-RLE_LOSSLESS: Final = "1.2.840.10008.1.2.5"
-DEFLATED_FRAMES: Final = "1.2.840.10008.1.2.8.1"
-JPEG_LS_LOSSLESS: Final = "1.2.840.10008.1.2.4.80"
-JPEG_2000_LOSSLESS: Final = "1.2.840.10008.1.2.4.90"
-HTJ2K_LOSSLESS: Final = "1.2.840.10008.1.2.4.201"
-
-#: Syntaxes whose pixel data, once inflated, are the bytes of the pixels (PS3.5 §A.1, §A.2, §A.3, §A.5).
-NATIVE: Final = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED})
-#: Those of them whose frames are the same bytes in Explicit VR Little Endian.
-SAME_FRAMES: Final = NATIVE - {EXPLICIT_BIG}
-
-_JPEG: Final = (
-    "1.2.840.10008.1.2.4.50",  # Baseline (process 1)
-    "1.2.840.10008.1.2.4.51",  # Extended (processes 2 and 4)
-    "1.2.840.10008.1.2.4.53",  # Spectral selection (6 and 8), retired
-    "1.2.840.10008.1.2.4.55",  # Full progression (10 and 12), retired
-    "1.2.840.10008.1.2.4.57",  # Lossless (14)
-    "1.2.840.10008.1.2.4.70",  # Lossless, first-order prediction (14, selection value 1)
-)
-_JPEG_LS: Final = (JPEG_LS_LOSSLESS, "1.2.840.10008.1.2.4.81")
-_JPEG_2000: Final = (JPEG_2000_LOSSLESS, *(f"1.2.840.10008.1.2.4.{number}" for number in (91, 92, 93)))
-_HTJ2K: Final = (HTJ2K_LOSSLESS, "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
 
 _FULL_RANGE: Final = frozenset({"YBR_FULL", YBR_FULL_422})
 _UNTRANSFORMED: Final = frozenset({"YBR_RCT", "YBR_ICT"})
@@ -96,9 +84,9 @@ def _j2k_header_of(frame: bytes) -> Codestream:
 
 
 _DECODERS: Final = (
-    dict.fromkeys(_JPEG, _Decoder(lambda frame: jpeg_header(frame, jpeg_ls=False), _decode_jpeg))
-    | dict.fromkeys(_JPEG_LS, _Decoder(lambda frame: jpeg_header(frame, jpeg_ls=True), _decode_jpeg_ls))
-    | dict.fromkeys((*_JPEG_2000, *_HTJ2K), _Decoder(_j2k_header_of, _decode_j2k))
+    dict.fromkeys(JPEG, _Decoder(lambda frame: jpeg_header(frame, jpeg_ls=False), _decode_jpeg))
+    | dict.fromkeys(JPEG_LS, _Decoder(lambda frame: jpeg_header(frame, jpeg_ls=True), _decode_jpeg_ls))
+    | dict.fromkeys((*JPEG_2000, *JPEG_2000_PART_2, *HTJ2K), _Decoder(_j2k_header_of, _decode_j2k))
 )
 
 #: Transfer syntaxes whose frames `decode_frame` decodes.
@@ -137,7 +125,7 @@ def decode_frame(frame: bytes, transfer_syntax: str, image: Image, max_bytes: in
             decoder = _DECODERS[transfer_syntax]
             header = decoder.header(frame)
             _agree(header, image)
-            if transfer_syntax in _JPEG and image.samples_per_pixel == 3 and not header.lossless_jpeg:
+            if transfer_syntax in JPEG and image.samples_per_pixel == 3 and not header.lossless_jpeg:
                 decoded = replace(image, photometric_interpretation="RGB")
             pixels = _laid_out(decoder.decode(frame, header, image), header, decoded)
     except CannotTranscode:

@@ -27,7 +27,6 @@ from typing import Any
 from pydicom.valuerep import format_number_as_ds
 
 from shared.dicom.encapsulation import (
-    EXPLICIT_LITTLE,
     UNDEFINED,
     CannotCompose,
     Piece,
@@ -35,7 +34,9 @@ from shared.dicom.encapsulation import (
     pixel_syntax,
     size_of,
 )
+from shared.dicom.explicit import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
 from shared.dicom.json_model import BULK_VRS
+from shared.dicom.syntaxes import EXPLICIT_LITTLE
 from shared.dicom.validation import is_uid
 from shared.dicom.walk import MAX_DEPTH
 
@@ -47,9 +48,6 @@ type FindBulk = Callable[[str], Sequence[Piece]]
 MAX_DATA_SETS = 20_000
 #: Values and containers of one JSON text, each of which becomes an object of some hundred bytes while it is parsed.
 MAX_JSON_VALUES = 2_000_000
-
-#: Implementation Class UID (PS3.7 §D.3.3.2) and Implementation Version Name of the files that are made here.
-IMPLEMENTATION = ("2.25.146233861092736481203747159238806152301", "COMPOSED_1")
 
 _TEXTS = frozenset("AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
 #: Binary numbers: the struct code of one value (PS3.5 §6.2).
@@ -190,8 +188,8 @@ def _file_meta(syntax: str, uids: tuple[str | None, str | None]) -> bytes:
         ("00020002", "UI", sop_class),
         ("00020003", "UI", sop_instance),
         ("00020010", "UI", syntax),
-        ("00020012", "UI", IMPLEMENTATION[0]),
-        ("00020013", "SH", IMPLEMENTATION[1]),
+        ("00020012", "UI", IMPLEMENTATION_CLASS),
+        ("00020013", "SH", IMPLEMENTATION_VERSION),
     )
     group = _head("00020001", "OB", 2) + b"\x00\x01"
     for tag, vr, value in values:

@@ -17,12 +17,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: Explicit VR Little Endian (PS3.5 §A.2).
-EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
-#: What native pixel data may be said to be in; little endian all of them once they are bulk data.
-_NATIVE = frozenset({"1.2.840.10008.1.2", EXPLICIT_LITTLE, "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"})
+from shared.dicom.syntaxes import (
+    DEFLATED,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_FIRST_ORDER,
+    JPEG_PROGRESSIVE,
+    NATIVE,
+)
+
 #: Syntaxes nobody can mean by a bulk part: there is no data set to deflate, and bulk data is not in big endian.
-_NOT_OF_PARTS = frozenset({"1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"})
+_NOT_OF_PARTS = frozenset({EXPLICIT_BIG, DEFLATED})
 
 UNDEFINED = 0xFFFFFFFF
 _MOST = 0xFFFFFFFE  # bytes of a value of defined length
@@ -33,13 +41,12 @@ _SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 #: Start of frame to transfer syntax (ISO/IEC 10918-1 Table B.1, PS3.5 §A.4.1).
 _JPEG_FRAMES = {
-    0xC0: "1.2.840.10008.1.2.4.50",
-    0xC1: "1.2.840.10008.1.2.4.51",
-    0xC2: "1.2.840.10008.1.2.4.55",  # progressive; retired, but there is no other
+    0xC0: JPEG_BASELINE,
+    0xC1: JPEG_EXTENDED,
+    0xC2: JPEG_PROGRESSIVE,  # retired, but there is no other
 }
 #: In place of a transfer syntax: the part says that it is a picture, and is none that a transfer syntax holds.
 NO_SYNTAX = ""
-_JPEG_LOSSLESS, _JPEG_LOSSLESS_FIRST_ORDER = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"
 _SOF_LOSSLESS, _START_OF_SCAN = 0xC3, 0xDA
 #: Bytes at the beginning of a JPEG stream in which its frame header is looked for, behind profiles and comments.
 JPEG_HEAD = 256 * 1024
@@ -86,10 +93,10 @@ def pixel_syntax(data_set: Mapping[str, Mapping[str, Any]], parts: Sequence[Piec
         )
     if named:
         (syntax,) = named
-        return EXPLICIT_LITTLE if syntax in _NATIVE else syntax
+        return EXPLICIT_LITTLE if syntax in NATIVE else syntax
     stated = _stated_syntax(data_set)
     size = size_of(parts)
-    if stated is None or stated in _NATIVE or size + size % 2 == _native_size(data_set):
+    if stated is None or stated in NATIVE or size + size % 2 == _native_size(data_set):
         return EXPLICIT_LITTLE
     return stated
 
@@ -164,7 +171,7 @@ def jpeg_syntax(head: bytes) -> str | None:
         if marker == _START_OF_SCAN and at + 4 < len(head):
             # The selection value follows the components of the scan, two bytes each.
             selection = head[at + 5 + 2 * head[at + 4]] if at + 5 + 2 * head[at + 4] < len(head) else 0
-            return (_JPEG_LOSSLESS_FIRST_ORDER if selection == 1 else _JPEG_LOSSLESS) if lossless else None
+            return (JPEG_LOSSLESS_FIRST_ORDER if selection == 1 else JPEG_LOSSLESS) if lossless else None
         lossless = lossless or marker == _SOF_LOSSLESS
         at += 2 + length
     return None

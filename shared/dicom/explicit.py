@@ -23,6 +23,10 @@ from pydicom.tag import BaseTag
 
 from shared.dicom.byte_order import swapped
 
+#: What the File Meta Information says wrote the file (PS3.10 §7.1); a UUID of this project's (PS3.5 Annex B.2).
+IMPLEMENTATION_CLASS: Final = "2.25.27082738907474306433591295040721320576"
+IMPLEMENTATION_VERSION: Final = "AZ_DICOMWEB_0_1"
+
 PIXEL_DATA: Final = 0x7FE00010
 _UNDEFINED: Final = 0xFFFFFFFF
 _LONG: Final = frozenset("OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())

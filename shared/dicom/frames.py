@@ -3,7 +3,7 @@
 Decides: the byte range of every frame of native pixel data (PS3.3 §C.7.6.3 Image Pixel Module, PS3.5 §8.1 Pixel and
 Overlay Data), and which fragments make up every frame of encapsulated pixel data (PS3.5 §A.4 Transfer Syntaxes for
 Encapsulation of Encoded Pixel Data), by the Basic Offset Table, the Extended Offset Table (7FE0,0001) or the
-end-of-image markers. Edition: PS3.5 2024e. Also the compact form in which a table is kept beside its instance.
+end-of-image markers. Also the compact form in which a table is kept beside its instance.
 
 Leaves out: decoding. A frame of encapsulated pixel data is its fragments put together, padding included.
 
@@ -23,7 +23,7 @@ from itertools import accumulate
 from typing import Final, Literal
 
 from shared.dicom.scanned import EncapsulatedPixels, NativePixels, ScannedFile
-from shared.dicom.walk import EXPLICIT_BIG
+from shared.dicom.syntaxes import EXPLICIT_BIG, VIDEO, ends_with_marker
 
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct("<BBIQQ")  # version, kind, frames, offset, bits of a frame or number of fragments
@@ -35,9 +35,6 @@ _MAX_COUNT: Final = 0xFFFFFFFF  # frames a packed table can number
 _MAX_SIDE: Final = 0xFFFF  # Rows, Columns, Samples per Pixel and Bits Allocated are US
 _ITEM_HEAD: Final = 8  # Item tag and its length, between fragments
 _BITS_OF_FLOATS: Final = {0x7FE00008: 32, 0x7FE00009: 64}  # Float Pixel Data, Double Float Pixel Data
-# MPEG2, MPEG-4 and HEVC: the fragments are one video stream however many frames are declared (PS3.5 §8.2.5 to §8.2.9)
-_VIDEO: Final = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
-_MARKED: Final = "1.2.840.10008.1.2.4."  # the JPEG families, whose images end with a marker
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +257,7 @@ def _frame_starts(
     fragments = len(pixels.lengths)
     if not fragments:
         return None
-    video = _is_video(transfer_syntax)
+    video = transfer_syntax in VIDEO  # one stream, however many frames are declared (PS3.5 §8.2.5 to §8.2.9)
     if pixels.complete:
         if frames == 1 or video:
             return (0, fragments)
@@ -271,7 +268,7 @@ def _frame_starts(
     return (
         _by_offsets(pixels, extended, frames)
         or _by_offsets(pixels, pixels.offset_table, frames)
-        or _by_markers(pixels, frames, transfer_syntax.startswith(_MARKED))
+        or _by_markers(pixels, frames, ends_with_marker(transfer_syntax))
     )
 
 
@@ -314,10 +311,6 @@ def _extended_offsets(table: bytes | None, lengths: bytes | None) -> Sequence[in
     if not table or not lengths or len(table) != len(lengths) or len(table) % 8:
         return ()
     return _little(array("Q", table))
-
-
-def _is_video(transfer_syntax: str) -> bool:
-    return any(transfer_syntax == uid or transfer_syntax.startswith(f"{uid}.") for uid in _VIDEO)
 
 
 def _native(count: int, offset: int, frame_bits: int) -> FrameTable:

@@ -20,11 +20,6 @@ from shared.dicom.scanned import ScannedFile
 from shared.errors import MalformedDicom
 from shared.model import JsonDataSet
 
-#: Implicit VR Little Endian (PS3.5 §A.1).
-IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
-#: Explicit VR Little Endian (PS3.5 §A.2).
-EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 _EXTENDED_OFFSET_TABLE_LENGTHS = 0x7FE00002
 

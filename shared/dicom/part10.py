@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Final
 
 from shared.dicom.scanned import NativePixels, ScannedFile
-from shared.dicom.walk import COPY, DEFLATED, INFLATE, READ, Walk
+from shared.dicom.syntaxes import DEFLATED
+from shared.dicom.walk import COPY, INFLATE, READ, Walk
 from shared.errors import MalformedDicom
 
 _INFLATE_IN: Final = 16 * 1024  # compressed bytes handed to zlib at once, so that its unread tail stays small

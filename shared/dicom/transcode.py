@@ -35,11 +35,6 @@ from shared.dicom.byte_order import swapped
 from shared.dicom.codecs import (
     DECODABLE,
     ENCODABLE,
-    EXPLICIT_BIG,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-    NATIVE,
-    RLE_LOSSLESS,
     check_encodable,
     decode_frame,
     encode_frame,
@@ -47,14 +42,20 @@ from shared.dicom.codecs import (
     word_of,
 )
 from shared.dicom.deflated import data_set_start
-from shared.dicom.explicit import SEQUENCE_END, Decompress, element, elements_of, head, stored
+from shared.dicom.explicit import (
+    IMPLEMENTATION_CLASS,
+    IMPLEMENTATION_VERSION,
+    SEQUENCE_END,
+    Decompress,
+    element,
+    elements_of,
+    head,
+    stored,
+)
 from shared.dicom.image import Frame, Image, image_of
+from shared.dicom.syntaxes import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE, RLE_LOSSLESS, VIDEO
 from shared.errors import CannotTranscode, MalformedDicom
 from shared.model import JsonDataSet
-
-#: What the File Meta Information says wrote the file (PS3.10 §7.1); a UUID of this project's (PS3.5 Annex B.2).
-IMPLEMENTATION_CLASS: Final = "2.25.27082738907474306433591295040721320576"
-IMPLEMENTATION_VERSION: Final = "AZ_DICOMWEB_0_1"
 
 _ITEM: Final = struct.Struct("<HHI")
 _ITEM_TAG: Final = (0xFFFE, 0xE000)
@@ -67,8 +68,6 @@ _MOST_NATIVE: Final = 0xFFFFFFFE  # the greatest even length of 32 bits
 #: Bytes of an icon when it is decoded: at most 128 x 128 pixels by PS3.3 §C.7.6.1.1.6.
 _ICON_BYTES: Final = 4 * 1024 * 1024
 
-_VIDEO: Final = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
-
 
 def can_transcode(source: str, target: str) -> bool:
     """Whether pixel data of one transfer syntax can be delivered in another."""
@@ -79,7 +78,7 @@ def why_not(source: str, target: str) -> str | None:
     """Why pixel data of one transfer syntax cannot be delivered in another; None when they can."""
     if source == target:
         return None
-    if source.startswith(_VIDEO):
+    if source in VIDEO:
         return "video is only available as stored"
     if source not in DECODABLE:
         return f"there is no decoder for transfer syntax {source}"

@@ -2,8 +2,7 @@
 
 Decides: where a value starts and ends (PS3.5 §7.1 Data Elements, §7.5 Nesting of Data Sets), which values are copied
 into a small header that pydicom can read and which are left out because they are bulk, and where the pixel data is
-(PS3.5 §A.4 Encapsulation of Encoded Pixel Data). The file layout is PS3.10 §7.1 File Meta Information. Edition: PS3.5
-2024e.
+(PS3.5 §A.4 Encapsulation of Encoded Pixel Data). The file layout is PS3.10 §7.1 File Meta Information.
 
 Leaves out: where the bytes come from (part10.py), the meaning of every value except the Transfer Syntax UID, and
 cutting pixel data into frames (frames.py).
@@ -29,12 +28,8 @@ from typing import Final
 from pydicom.datadict import dictionary_VR
 
 from shared.dicom.scanned import BulkValue, EncapsulatedPixels, NativePixels
+from shared.dicom.syntaxes import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from shared.errors import MalformedDicom
-
-EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
-EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
-IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
-DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 
 MAX_FRAGMENTS: Final = 4_000_000  # 5 bytes each: 20 MB of lengths and end marks
 MAX_BULK_VALUES: Final = 65_536  # about 300 bytes each: 20 MB, where tiny icons could otherwise name millions

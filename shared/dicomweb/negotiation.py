@@ -24,6 +24,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from shared.dicom.syntaxes import (
+    DEFLATED_FRAMES,
+    EXPLICIT_LITTLE,
+    HTJ2K,
+    HTJ2K_LOSSLESS,
+    JPEG,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_2000_PART_2,
+    JPEG_LS,
+    JPEG_LS_LOSSLESS,
+    JPEG_XL,
+    MPEG2,
+    MPEG4,
+    NATIVE,
+    RLE_LOSSLESS,
+)
 from shared.dicom.transcode import can_transcode, why_not
 from shared.dicomweb.media_types import MediaRange
 from shared.errors import CannotTranscode, NotAcceptable
@@ -37,39 +54,29 @@ JSON = "application/json"
 
 #: The transfer syntax an instance is stored in, whichever it is (PS3.18 §8.7.3.5.2).
 ORIGINAL = "*"
-#: Explicit VR Little Endian (PS3.5 §A.2), the default for uncompressed representations (PS3.18 §8.7.3.5.2).
-EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-_JPEG = "1.2.840.10008.1.2.4."
-JPEG_LS_LOSSLESS = _JPEG + "80"
-JPEG_2000_LOSSLESS = _JPEG + "90"
-HTJ2K_LOSSLESS = _JPEG + "201"
 
-#: Transfer syntaxes that pixel data can be turned into, lossless all of them.
-TARGETS = (EXPLICIT_VR_LITTLE_ENDIAN, JPEG_2000_LOSSLESS, JPEG_LS_LOSSLESS, HTJ2K_LOSSLESS, RLE_LOSSLESS)
+#: Transfer syntaxes that pixel data can be turned into, lossless all of them; the first is the default for uncompressed
+#: representations (PS3.18 §8.7.3.5.2).
+TARGETS = (EXPLICIT_LITTLE, JPEG_2000_LOSSLESS, JPEG_LS_LOSSLESS, HTJ2K_LOSSLESS, RLE_LOSSLESS)
 
-#: Media types of compressed frames, and the transfer syntaxes whose frames they name (PS3.18 Table 8.7.3-5).
+#: Media types of compressed frames, and the transfer syntaxes whose frames they name (PS3.18 Table 8.7.3-5, and two
+#: retired ones that are JPEG as well).
 IMAGE_MEDIA: dict[str, tuple[str, ...]] = {
-    "image/jpeg": tuple(_JPEG + number for number in ("50", "51", "57", "70")),
-    "image/jls": (JPEG_LS_LOSSLESS, _JPEG + "81"),
-    "image/jp2": (JPEG_2000_LOSSLESS, _JPEG + "91"),
-    "image/jpx": (_JPEG + "92", _JPEG + "93"),
-    "image/jphc": (HTJ2K_LOSSLESS, _JPEG + "202", _JPEG + "203"),
-    "image/jxl": (_JPEG + "110", _JPEG + "111", _JPEG + "112"),
+    "image/jpeg": JPEG,
+    "image/jls": JPEG_LS,
+    "image/jp2": JPEG_2000,
+    "image/jpx": JPEG_2000_PART_2,
+    "image/jphc": HTJ2K,
+    "image/jxl": JPEG_XL,
     "image/dicom-rle": (RLE_LOSSLESS,),
 }
 #: Media types of video streams (PS3.18 Table 8.7.3-6).
-VIDEO_MEDIA: dict[str, tuple[str, ...]] = {
-    "video/mpeg": (_JPEG + "100", _JPEG + "101"),
-    "video/mp4": tuple(_JPEG + number for number in ("102", "103", "104", "105", "106", "107", "108")),
-}
+VIDEO_MEDIA: dict[str, tuple[str, ...]] = {"video/mpeg": MPEG2, "video/mp4": MPEG4}
 #: Types of Encapsulated Document (0042,0012) that are given as such; what a browser would run is an octet stream.
 DOCUMENT_MEDIA = ("application/pdf", "model/stl", "model/obj", "model/mtl")
 _MEDIA_OF_FRAMES = {**IMAGE_MEDIA, **VIDEO_MEDIA}
 #: What a range may name though nothing is turned into it: it is what an instance may be stored in.
-_MAY_BE_STORED = frozenset(
-    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"}.union(*IMAGE_MEDIA.values())
-)
+_MAY_BE_STORED = frozenset(NATIVE.union({DEFLATED_FRAMES}, *IMAGE_MEDIA.values(), *VIDEO_MEDIA.values()))
 
 _SINGLE, _MULTIPART = False, True
 
@@ -119,7 +126,7 @@ class Candidate:
 
 
 _EVERY = (ORIGINAL, *TARGETS)
-_DATA_SET = Offer(DICOM, (_MULTIPART,), _EVERY, (EXPLICIT_VR_LITTLE_ENDIAN,))
+_DATA_SET = Offer(DICOM, (_MULTIPART,), _EVERY, (EXPLICIT_LITTLE,))
 _ARCHIVE = Offer(ZIP, (_SINGLE,), _EVERY, (ORIGINAL,))
 
 
@@ -132,13 +139,13 @@ def _frames_as(media: str, carried: tuple[str, ...]) -> Offer:
 OFFERS: dict[Resource, tuple[Offer, ...]] = {
     Resource.STUDY: (_DATA_SET, _ARCHIVE),
     Resource.SERIES: (_DATA_SET, _ARCHIVE),
-    Resource.INSTANCE: (Offer(DICOM, (_MULTIPART, _SINGLE), _EVERY, (EXPLICIT_VR_LITTLE_ENDIAN,)), _ARCHIVE),
+    Resource.INSTANCE: (Offer(DICOM, (_MULTIPART, _SINGLE), _EVERY, (EXPLICIT_LITTLE,)), _ARCHIVE),
     Resource.FRAMES: (
         Offer(
             OCTET_STREAM,
             (_MULTIPART, _SINGLE),
-            (ORIGINAL, EXPLICIT_VR_LITTLE_ENDIAN),
-            (EXPLICIT_VR_LITTLE_ENDIAN,),
+            (ORIGINAL, EXPLICIT_LITTLE),
+            (EXPLICIT_LITTLE,),
         ),
         *(_frames_as(media, carried) for media, carried in _MEDIA_OF_FRAMES.items()),
     ),

@@ -1,4 +1,4 @@
-"""A ZIP archive written as its entries arrive , for whoever wants a study as one file.
+"""A ZIP archive written as its entries arrive, for whoever wants a study as one file.
 
 Facts. Entries are stored, not compressed: pixel data hardly shrinks, and time to the first byte counts. Sizes and
 checksums follow each entry (a data descriptor), so nothing is held or read twice; ZIP64 throughout, so that neither an

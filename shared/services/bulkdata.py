@@ -12,8 +12,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from shared.dicom.bulk import BulkTable, PixelElement, bulk_reference
-from shared.dicom.codecs import EXPLICIT_BIG, EXPLICIT_LITTLE
 from shared.dicom.scanned import BulkValue
+from shared.dicom.syntaxes import EXPLICIT_BIG, EXPLICIT_LITTLE
 from shared.dicomweb.negotiation import OCTET_STREAM, Choice
 from shared.errors import CannotTranscode, NotFound
 from shared.model import InstanceKey, Scope, StoredInstance

@@ -27,9 +27,10 @@ from shared.dicom.attributes import (
     STUDY_INSTANCE_UID,
 )
 from shared.dicom.full_validation import InvalidElements, invalid_elements, without
-from shared.dicom.instance import IMPLICIT_VR_LITTLE_ENDIAN, Instance, read_instance
+from shared.dicom.instance import Instance, read_instance
 from shared.dicom.matching import fold_number, strip_padding
 from shared.dicom.scanned import ScannedFile
+from shared.dicom.syntaxes import IMPLICIT_LITTLE
 from shared.dicom.validation import INDEXED, REQUIRED, Finding, findings, has_several_values, missing
 from shared.dicomweb.store_response import FailureReason, WarningReason
 from shared.model import InstanceKey, NewInstance
@@ -110,7 +111,7 @@ def judge(instance: Instance, request: StoreRequest) -> tuple[Outcome, Instance]
         return Outcome(sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND), instance
     comments = (*comments, *invalid.findings)
     warning = None
-    if instance.transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN:
+    if instance.transfer_syntax == IMPLICIT_LITTLE:
         warning = WarningReason.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
     elif comments:
         warning = WarningReason.INDEXED_WITHOUT_INVALID_ATTRIBUTES

@@ -18,11 +18,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from shared.dicom.bulk import BulkTable
-from shared.dicom.codecs import EXPLICIT_BIG, decode_frame
+from shared.dicom.codecs import decode_frame
 from shared.dicom.deflated import MAX_FILE_META, data_set_start
 from shared.dicom.frames import FrameSpan, FrameTable, extract_bits
 from shared.dicom.image import Frame, Image, image_of
-from shared.dicom.walk import DEFLATED
+from shared.dicom.syntaxes import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE
 from shared.errors import CannotTranscode, NotFound
 from shared.model import InstanceKey, JsonDataSet, StoredInstance
 from shared.services.content import BlobRange, Content, Fragments, Inflated, Produced, whole
@@ -35,7 +35,8 @@ COLUMNS = ("metadata", "frames", "bulk")
 _FEW_BYTES = 256
 
 #: Transfer Syntax UID of a deflated file, and of the same file once it is inflated, as long as that.
-_DEFLATED_UID, _INFLATED_UID = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
+_DEFLATED_UID = DEFLATED.encode("ascii")
+_INFLATED_UID = EXPLICIT_LITTLE.encode("ascii").ljust(len(_DEFLATED_UID), b"\0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.dicom.bulk import ReferenceResolver
-from shared.dicom.codecs import EXPLICIT_LITTLE, SAME_FRAMES
 from shared.dicom.frames import FrameTable
+from shared.dicom.syntaxes import EXPLICIT_LITTLE, SAME_FRAMES
 from shared.dicomweb.negotiation import Choice
 from shared.errors import CannotTranscode, NotFound
 from shared.model import InstanceKey, Level, Scope, StoredInstance

@@ -25,6 +25,9 @@ from shared.web.resource import Urls
 #: An answer may be kept, but its owner is to be asked whether it is still right: a PUT may have replaced the instance.
 CACHE_CONTROL = "private, no-cache"
 
+#: What makes boundaries of bodies that are not the same each time: random, so that no instance can hold one.
+type NewBoundary = Callable[[], str]
+
 
 def is_known(tag: str, headers: Sequence[str]) -> bool:
     """Whether If-None-Match names a tag: quoted, weak or, as the original service writes them, bare; in any case."""
@@ -149,10 +152,6 @@ def _head_of(part: Part, boundary: str, urls: Urls) -> bytes:
 
 def _joined(url: str, name: str) -> str:
     return f"{url}/{name}" if name else url
-
-
-#: What makes boundaries of bodies that are not the same each time: random, so that no instance can hold one.
-type NewBoundary = Callable[[], str]
 
 
 def tag_of(version: str, *representation: str) -> str:

@@ -6,10 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.dicom.bulk import is_bulk_name
-from shared.dicom.codecs import EXPLICIT_LITTLE
+from shared.dicom.syntaxes import EXPLICIT_LITTLE
 from shared.dicomweb.negotiation import (
     DOCUMENT_MEDIA,
-    EXPLICIT_VR_LITTLE_ENDIAN,
     OCTET_STREAM,
     ORIGINAL,
     Offer,
@@ -29,8 +28,8 @@ from shared.web.resource import Urls, accept_of, instance_key_of, named_scope_of
 _SINGLE, _MULTIPART = False, True
 
 #: One value: a single part unless parts are asked for, because such a URL is what programs put into a page.
-_ONE_VALUE = Offer(OCTET_STREAM, (_SINGLE, _MULTIPART), (ORIGINAL, EXPLICIT_VR_LITTLE_ENDIAN), (ORIGINAL,))
-_ALL_VALUES = Offer(OCTET_STREAM, (_MULTIPART,), (ORIGINAL, EXPLICIT_VR_LITTLE_ENDIAN), (ORIGINAL,))
+_ONE_VALUE = Offer(OCTET_STREAM, (_SINGLE, _MULTIPART), (ORIGINAL, EXPLICIT_LITTLE), (ORIGINAL,))
+_ALL_VALUES = Offer(OCTET_STREAM, (_MULTIPART,), (ORIGINAL, EXPLICIT_LITTLE), (ORIGINAL,))
 
 
 class BulkdataHandlers:

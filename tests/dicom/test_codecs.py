@@ -21,22 +21,18 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import JPEGLSLossless
 
-from shared.dicom.codecs import (
-    DECODABLE,
+from shared.dicom.codecs import DECODABLE, ENCODABLE, decode_frame, encode_frame, encoded_image
+from shared.dicom.codestreams import MAX_MARKERS, MAX_SCANS, MAX_TILES, j2k_codestream
+from shared.dicom.image import Frame, Image, image_of
+from shared.dicom.syntaxes import (
     DEFLATED_FRAMES,
-    ENCODABLE,
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     HTJ2K_LOSSLESS,
     JPEG_2000_LOSSLESS,
     JPEG_LS_LOSSLESS,
     RLE_LOSSLESS,
-    decode_frame,
-    encode_frame,
-    encoded_image,
 )
-from shared.dicom.codestreams import MAX_MARKERS, MAX_SCANS, MAX_TILES, j2k_codestream
-from shared.dicom.image import Frame, Image, image_of
 from shared.errors import CannotTranscode
 from tests import builders
 from tests.dicom.transcoding import ENOUGH, opened

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.encaps import generate_frames
 
-from shared.dicom import composing, encapsulation
+from shared.dicom import composing, encapsulation, explicit
 from shared.dicom.composing import compose, data_sets_in, read_data_set, uids_of
 from shared.dicom.encapsulation import NO_SYNTAX, BulkPart, CannotCompose, Piece, jpeg_syntax
 from tests.builders import INSTANCE, SECONDARY_CAPTURE, SERIES, STUDY
@@ -209,8 +209,8 @@ def test_the_file_has_its_own_meta_information() -> None:
     assert found.file_meta.TransferSyntaxUID == EXPLICIT
     assert found.file_meta.MediaStorageSOPClassUID == SECONDARY_CAPTURE
     assert found.file_meta.MediaStorageSOPInstanceUID == INSTANCE
-    assert found.file_meta.ImplementationClassUID == composing.IMPLEMENTATION[0]
-    assert len(composing.IMPLEMENTATION[0]) <= 64 and len(composing.IMPLEMENTATION[1]) <= 16
+    assert found.file_meta.ImplementationClassUID == explicit.IMPLEMENTATION_CLASS
+    assert found.file_meta.ImplementationVersionName == explicit.IMPLEMENTATION_VERSION
     assert "AvailableTransferSyntaxUID" not in found
     assert (0x0008, 0x0000) not in found
     length = found.file_meta.FileMetaInformationGroupLength

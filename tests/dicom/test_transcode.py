@@ -20,9 +20,10 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from shared.dicom.codecs import (
-    DECODABLE,
-    ENCODABLE,
+from shared.dicom.codecs import DECODABLE, ENCODABLE, encode_frame
+from shared.dicom.explicit import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION, SEQUENCE_END
+from shared.dicom.image import Frame, Image
+from shared.dicom.syntaxes import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     HTJ2K_LOSSLESS,
@@ -30,18 +31,8 @@ from shared.dicom.codecs import (
     JPEG_LS_LOSSLESS,
     NATIVE,
     RLE_LOSSLESS,
-    encode_frame,
 )
-from shared.dicom.explicit import SEQUENCE_END
-from shared.dicom.image import Frame, Image
-from shared.dicom.transcode import (
-    IMPLEMENTATION_CLASS,
-    IMPLEMENTATION_VERSION,
-    can_transcode,
-    needs_first,
-    plan_file,
-    why_not,
-)
+from shared.dicom.transcode import can_transcode, needs_first, plan_file, why_not
 from shared.errors import CannotTranscode
 from tests import builders
 from tests.dicom.transcoding import ENOUGH, opened, transcoded
