@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.dicom.syntaxes import EDITION
 from tests.docs.conformance_tables import PAGE, TABLES, tables_in, with_tables
 
 
@@ -17,3 +18,7 @@ def test_the_table_is_what_the_code_makes(name: str) -> None:
 def test_writing_the_tables_again_changes_nothing() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert with_tables(text) == text
+
+
+def test_the_page_names_the_edition_of_the_standard_whose_clauses_it_cites() -> None:
+    assert f"edition {EDITION}" in PAGE.read_text(encoding="utf-8")
