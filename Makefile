@@ -22,8 +22,8 @@ viewer: setup ## As run, with the OHIF viewer at http://localhost:7071; fetches 
 samples: setup ## Write the README's three example files to samples/
 	@$(BIN)/python -m tests.samples samples
 
-test: setup ## Run all tests; ARGS= goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## Run all tests, a file on each core; ARGS= goes to pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-viewer: setup ## Test the viewer in Chromium, which must be installed; SCREENSHOTS= is a folder for pictures
 	@$(BIN)/python -m pytest tests/clients/viewer.py $(ARGS)

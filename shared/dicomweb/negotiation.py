@@ -75,8 +75,9 @@ VIDEO_MEDIA: dict[str, tuple[str, ...]] = {"video/mpeg": MPEG2, "video/mp4": MPE
 #: Types of Encapsulated Document (0042,0012) that are given as such; what a browser would run is an octet stream.
 DOCUMENT_MEDIA = ("application/pdf", "model/stl", "model/obj", "model/mtl")
 _MEDIA_OF_FRAMES = {**IMAGE_MEDIA, **VIDEO_MEDIA}
-#: What a range may name though nothing is turned into it: it is what an instance may be stored in.
-_MAY_BE_STORED = frozenset(NATIVE.union({DEFLATED_FRAMES}, *IMAGE_MEDIA.values(), *VIDEO_MEDIA.values()))
+#: What a range may name though nothing is turned into it: it is what an instance may be stored in. Not video, which the
+#: original service refuses before it looks whether there is such a resource; it is had as `*`, or as its media type.
+_MAY_BE_STORED = NATIVE.union({DEFLATED_FRAMES}, *IMAGE_MEDIA.values())
 
 _SINGLE, _MULTIPART = False, True
 
