@@ -229,6 +229,10 @@ def busy(shape: Shape, assumed: Assumptions) -> Usage:
     )
 
 
+#: Instances that wait where `ZONE_REDUNDANT` is on: two for requests, and two for each of the timers.
+ZONE_INSTANCES = 2 * (1 + 2)
+
+
 def always_ready(prices: Prices, assumed: Assumptions) -> float:
     """Dollars a month for one instance that waits."""
     return prices.always_ready * assumed.memory_gb * HOURS * 3600
@@ -325,7 +329,9 @@ def main(arguments: list[str] | None = None) -> None:
     prices, shape, assumed = (_made(kind, chosen) for kind in (Prices, Shape, Assumptions))
     for heading, table in tables(prices, shape, assumed):
         print(f"{heading}\n\n{table}\n")
-    print(f"An instance that is always ready costs ${_dollars(always_ready(prices, assumed))} a month.")
+    waiting = always_ready(prices, assumed)
+    print(f"An instance that is always ready costs ${_dollars(waiting)} a month.")
+    print(f"ZONE_REDUNDANT keeps {ZONE_INSTANCES} of them, which cost ${_dollars(ZONE_INSTANCES * waiting)} a month.")
     whole = busy(shape, assumed)
     gb = whole[Meter.BLOBS_KEPT]
     print(f"The busy month comes to ${cost(whole, prices, free=True) / gb:.4f} for each GB kept.")

@@ -181,8 +181,12 @@ def test_the_document_shows_what_the_calculator_prints(
 
 
 def test_the_closing_lines_are_those_of_the_document(capsys: pytest.CaptureFixture[str]) -> None:
-    for line in printed(capsys).strip().splitlines()[-2:]:
+    for line in printed(capsys).strip().splitlines()[-3:]:
         assert line in read(DOCUMENT)
+
+
+def test_in_several_zones_two_instances_wait_for_requests_and_two_for_each_timer() -> None:
+    assert 2 * (1 + read("function_app.py").count("@app.timer_trigger(")) == costs.ZONE_INSTANCES
 
 
 @pytest.mark.parametrize(
