@@ -42,10 +42,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from local.azurite import Azurite, Guard, running
+from local.settings import ACCOUNT
 from tests.auth.issuer import Answer, segment
 from tests.e2e.service import Place
 
 RESOURCE = "https://storage.azure.com"
+#: What the blob storage of the account would be called in Azure; Azurite takes the account from such a name.
+ACCOUNT_HOST = f"{ACCOUNT}.blob.core.windows.net"
 #: What the tests' own clients call themselves in the log of the storage.
 USER_AGENT = "a-look-behind-the-service"
 ISSUER = f"https://sts.windows.net/{uuid.UUID(int=7)}/"
@@ -260,7 +263,7 @@ def keyless_storage(folder: Path) -> Iterator[KeylessStorage]:
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that vouches for itself, and its key, as PEM files.
+    """A certificate for 127.0.0.1 and `ACCOUNT_HOST` that vouches for itself, and its key, as PEM files.
 
     RFC 5280 §4.2.1: what is trusted must say that it may sign certificates and which key it is of.
     """
@@ -271,12 +274,13 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
         ("content_commitment", "data_encipherment", "key_agreement", "crl_sign", "encipher_only", "decipher_only"),
         False,
     )
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(ACCOUNT_HOST)]
     usage = x509.KeyUsage(digital_signature=True, key_encipherment=True, key_cert_sign=True, **allowed)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(usage, critical=True)
