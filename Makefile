@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 IS_313 := import sys; sys.exit(sys.version_info[:2] != (3, 13))
-SOURCES := shared local admin tests $(wildcard function_app.py) $(wildcard benchmarks)
+SOURCES := shared local admin infra tests $(wildcard function_app.py) $(wildcard benchmarks)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'

@@ -33,7 +33,7 @@ param authentication string = 'required'
 @description('Id of the Microsoft Entra tenant that issues the tokens. Empty: the tenant of the subscription, unless authIssuer is set.')
 param authTenantId string = ''
 
-@description('What the aud claim of a token may be, several values separated by commas; infra/register-app.sh prints it. Empty with "required": the service answers nothing but its health check.')
+@description('What the aud claim of a token may be, several values separated by commas; infra/register-app.sh prints it. Empty with "required": the service answers every request with 503.')
 param authAudience string = ''
 
 @description('Issuer of the tokens where that is not Entra: the URL of an OpenID provider, exactly as its tokens have it.')

@@ -18,6 +18,7 @@ AUTH_ROLES = str(next(field.default for field in dataclasses.fields(Settings) if
 
 STAND_IN = f"""#!{sys.executable}
 import json, os, sys
+import jmespath
 
 words = sys.argv[1:]
 path = os.environ["DIRECTORY"]
@@ -42,16 +43,25 @@ elif command == "ad sp create":
     state["services"].append(option("--id"))
 elif command == "ad user show":
     answer = "person-" + option("--id")
-elif command == "rest" and option("--method") == "PATCH":
-    app = option("--uri").rpartition("object-of-")[2]
-    for name, value in json.loads(option("--body")).items():
-        state["apps"][app][name] = value
-elif command == "rest" and option("--method") == "POST":
-    state["granted"].append(json.loads(option("--body")))
 elif command == "rest":
-    query = option("--query")
-    if any(each["principalId"] in query and each["appRoleId"] in query for each in state["granted"]):
-        answer = "granted"
+    method, uri = option("--method"), option("--uri").partition("?")[0]
+    if method == "POST":
+        state["granted"].append({{"id": "grant-%d" % len(state["granted"]), **json.loads(option("--body"))}})
+    elif method == "DELETE":
+        state["granted"] = [each for each in state["granted"] if not uri.endswith("/" + each["id"])]
+    elif method == "PATCH":
+        app = state["apps"][uri.rpartition("object-of-")[2]]
+        for path_, key in (("appRoles", "id"), ("api.oauth2PermissionScopes", "id")):
+            have, will = (jmespath.search(path_, each) for each in (app, json.loads(option("--body"))))
+            # As Graph does: CannotDeleteOrUpdateEnabledEntitlement.
+            if have and will is not None:
+                failed = failed or bool({{each["id"] for each in have}} - {{each["id"] for each in will}})
+        if not failed:
+            app.update(json.loads(option("--body")))
+    else:
+        document = {{"value": state["granted"]}} if "servicePrincipals" in uri else state["apps"][uri[-10:]]
+        found = jmespath.search(option("--query"), document)
+        answer = json.dumps(found, indent=2) if option("--output") == "json" else found or ""
 else:
     failed = True
 json.dump(state, open(path, "w"))
@@ -83,6 +93,9 @@ class Directory:
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._file.read_text())
         return found
+
+    def put(self, state: dict[str, Any]) -> None:
+        self._file.write_text(json.dumps(state))
 
 
 @pytest.fixture
@@ -119,7 +132,7 @@ def test_tokens_are_of_version_2_and_the_audience_is_printed(directory: Director
     ((app, registered),) = directory.state["apps"].items()
     assert registered["api"]["requestedAccessTokenVersion"] == 2
     assert registered["identifierUris"] == [f"api://{app}"]
-    assert f'azd env set AUTH_AUDIENCE "{app},api://{app}"' in printed
+    assert f'azd env set DICOMWEB_AUTH_AUDIENCE "{app},api://{app}"' in printed
     assert directory.state["services"] == [app]
 
 
@@ -137,9 +150,45 @@ def test_a_role_is_given_once(directory: Directory) -> None:
         assert ran.returncode == 0, ran.stderr
     ((app, registered),) = directory.state["apps"].items()
     (reader,) = [role["id"] for role in registered["appRoles"] if role["value"] == "Dicom.Reader"]
-    assert directory.state["granted"] == [
-        {"principalId": "person-somebody@example.com", "resourceId": f"service-of-{app}", "appRoleId": reader}
-    ]
+    (granted,) = directory.state["granted"]
+    assert {name: granted[name] for name in ("principalId", "resourceId", "appRoleId")} == {
+        "principalId": "person-somebody@example.com",
+        "resourceId": f"service-of-{app}",
+        "appRoleId": reader,
+    }
+
+
+def test_a_role_is_taken_away_again_and_no_other(directory: Directory) -> None:
+    directory.run()
+    for role, who in (("Dicom.Reader", "a@example.com"), ("Dicom.Write", "a@example.com"), ("Dicom.Reader", "b@b.b")):
+        directory.run("--grant", role, who)
+    before = directory.state["granted"]
+    assert directory.run("--revoke", "Dicom.Reader", "a@example.com").returncode == 0
+    assert directory.state["granted"] == before[1:]
+    again = directory.run("--revoke", "Dicom.Reader", "a@example.com")
+    assert (again.returncode, "does not have" in again.stdout) == (0, True)
+    assert directory.state["granted"] == before[1:]
+
+
+def test_what_somebody_has_added_stays_and_what_is_ours_is_put_right(directory: Directory) -> None:
+    directory.run()
+    state = directory.state
+    ((app, registered),) = state["apps"].items()
+    role = {"id": "11111111-0000-4000-8000-000000000001", "value": "Dicom.Auditor", "isEnabled": True}
+    scope = {"id": "11111111-0000-4000-8000-000000000002", "value": "Dicom.Search", "isEnabled": True}
+    client = {"appId": "22222222-0000-4000-8000-000000000003", "delegatedPermissionIds": [scope["id"]]}
+    registered["appRoles"][0]["description"] = "changed"
+    registered["appRoles"].append(role)
+    registered["api"]["oauth2PermissionScopes"].insert(0, scope)
+    registered["api"]["preAuthorizedApplications"].append(client)
+    directory.put(state)
+    ran = directory.run()
+    assert ran.returncode == 0, ran.stderr
+    found = directory.state["apps"][app]
+    assert [each["value"] for each in found["appRoles"]].count("Dicom.Auditor") == 1
+    assert len(found["appRoles"]) == 5 and found["appRoles"][0]["description"] != "changed"
+    assert scope in found["api"]["oauth2PermissionScopes"] and len(found["api"]["oauth2PermissionScopes"]) == 3
+    assert client in found["api"]["preAuthorizedApplications"] and len(found["api"]["preAuthorizedApplications"]) == 2
 
 
 def test_an_object_id_is_taken_as_it_is(directory: Directory) -> None:
