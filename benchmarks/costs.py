@@ -331,7 +331,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{heading}\n\n{table}\n")
     waiting = always_ready(prices, assumed)
     print(f"An instance that is always ready costs ${_dollars(waiting)} a month.")
-    print(f"DICOMWEB_ZONE_REDUNDANT keeps {ZONE_INSTANCES} of them, which cost ${_dollars(ZONE_INSTANCES * waiting)} a month.")
+    zones = _dollars(ZONE_INSTANCES * waiting)
+    print(f"DICOMWEB_ZONE_REDUNDANT keeps {ZONE_INSTANCES} of them, which cost ${zones} a month.")
     whole = busy(shape, assumed)
     gb = whole[Meter.BLOBS_KEPT]
     print(f"The busy month comes to ${cost(whole, prices, free=True) / gb:.4f} for each GB kept.")
