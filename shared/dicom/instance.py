@@ -32,13 +32,15 @@ class Instance:
     """One readable instance.
 
     `metadata` is its data set in the DICOM JSON model, with references to the bulk values whose places are in `bulk`.
-    `data_set` is what it was made from.
+    `truncated` says that the file ended early, or with something else than its data set. `data_set` is what `metadata`
+    was made from.
     """
 
     metadata: JsonDataSet
     transfer_syntax: str
     frames: FrameTable | None
     bulk: BulkTable | None = None
+    truncated: bool = False
     data_set: Dataset = field(default_factory=Dataset, compare=False, repr=False)
 
     def first(self, tag: str) -> str | None:
@@ -74,7 +76,8 @@ def read_instance(scanned: ScannedFile) -> Instance:
         # The element is not in the header, so that it is added here, in its place in the order of tags.
         pixels = {table.pixels.tag: {"vr": table.pixels.vr, "BulkDataURI": bulk_reference(table.pixels.tag)}}
         metadata = dict(sorted({**metadata, **pixels}.items()))
-    return Instance(metadata, scanned.transfer_syntax, _frame_table(scanned, data_set, metadata), table, data_set)
+    frames = _frame_table(scanned, data_set, metadata)
+    return Instance(metadata, scanned.transfer_syntax, frames, table, scanned.truncated, data_set)
 
 
 def read_header(header: bytes) -> Dataset:

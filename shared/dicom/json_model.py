@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
-from pydicom import DataElement, Dataset
+from pydicom import DataElement, Dataset, charset
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
@@ -35,6 +35,11 @@ _TEXT_DELIMITERS = {ord(character) for character in "\r\n\t\f"}
 _NAME_DELIMITERS = {ord(character) for character in "^="}
 #: ISO 646, what text is in when nothing else is said (PS3.5 §6.1.2.1); superset by which no byte is lost.
 _DEFAULT_ENCODINGS = ["iso8859"]
+#: How text in GB 2312 begins (PS3.5 §K.3); what decodes it leaves that in.
+_GB_2312, _GB_2312_BEGINS = "iso_ir_58", "\x1b$)A"
+# Latin-9, which the tables of the reading library lack (PS3.3 §C.12.1.1.2).
+charset.python_encoding |= dict.fromkeys(("ISO_IR 203", "ISO 2022 IR 203"), "iso8859_15")
+charset.CODES_TO_ENCODINGS[b"\x1b-b"] = "iso8859_15"
 
 #: Binary numbers (PS3.5 §6.2): the struct code of one value.
 _NUMBERS = {"FL": "f", "FD": "d", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
@@ -61,7 +66,7 @@ def data_set_json(data_set: Dataset, bulk: Container[str] = frozenset()) -> dict
         return _json_of(data_set, bulk, "", _DEFAULT_ENCODINGS, signed=False)
     except RecursionError:
         raise MalformedDicom("sequences are nested too deeply") from None
-    except (ValueError, TypeError, KeyError, AttributeError, EOFError, struct.error, NotImplementedError):
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, struct.error, NotImplementedError):
         # What the reading library raises for sequences that are none. Its text may quote values; ours may not.
         raise MalformedDicom("an element of the data set cannot be read") from None
 
@@ -183,6 +188,8 @@ def _texts(vr: str, raw: bytes, encodings: Sequence[str]) -> list[str]:
         else:
             # With code extensions a backslash byte may be half of a character; the decoder must see where values end.
             text = decode_bytes(raw, encodings, delimiters | {0x5C})
+        if _GB_2312 in encodings:
+            text = text.replace(_GB_2312_BEGINS, "")
     else:
         text = raw.decode("ascii" if vr != "UR" else "utf-8", "replace")
     padding = "\0" if vr == "UI" else " "

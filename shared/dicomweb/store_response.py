@@ -58,7 +58,10 @@ class WarningReason(_Reason):
     """Warning Reason (0008,1196): what is odd about an instance that was stored (PS3.18 Table I.2-1)."""
 
     INDEXED_WITHOUT_INVALID_ATTRIBUTES = 0x0001, "Attributes that break a rule are missing from metadata and search."
-    DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xB007, "The data set does not match its SOP Class: it is in Implicit VR."
+    DATA_SET_DOES_NOT_MATCH_SOP_CLASS = (
+        0xB007,
+        "The data set does not match its SOP Class: it is in Implicit VR, or its file is cut short.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ this file says what follows:
 | a required attribute breaks a strict rule| fails                  | fails                                         |
 | an indexed attribute does                | fails                  | as any attribute                              |
 | any other value breaks a rule of its VR  | is not looked at       | stored without it, a comment, warning 1       |
-| the file is in Implicit VR               | stored, warning 45063  | the same; goes before warning 1               |
+| the file is in Implicit VR, or cut short | stored, warning 45063  | the same; goes before warning 1               |
 | the URL names another study              | fails                  | fails                                         |
 """
 
@@ -111,7 +111,7 @@ def judge(instance: Instance, request: StoreRequest) -> tuple[Outcome, Instance]
         return Outcome(sop_class, sop_instance, failure=FailureReason.CANNOT_UNDERSTAND), instance
     comments = (*comments, *invalid.findings)
     warning = None
-    if instance.transfer_syntax == IMPLICIT_LITTLE:
+    if instance.transfer_syntax == IMPLICIT_LITTLE or instance.truncated:
         warning = WarningReason.DATA_SET_DOES_NOT_MATCH_SOP_CLASS
     elif comments:
         warning = WarningReason.INDEXED_WITHOUT_INVALID_ATTRIBUTES

@@ -102,6 +102,24 @@ def test_an_unknown_vr_of_a_known_attribute_is_read_by_the_dictionary() -> None:
         (b"ISO_IR 192", "Wang^XiaoDong=王^小東".encode(), {"Alphabetic": "Wang^XiaoDong", "Ideographic": "王^小東"}),
         (b"ISO_IR 144", "Люкceмбypг".encode("iso8859_5"), {"Alphabetic": "Люкceмбypг"}),
         (b"GB18030", "王^小东".encode("gb18030"), {"Alphabetic": "王^小东"}),
+        # PS3.5 §H.3.2, Katakana; §I.2, Korean; §K.2, simplified Chinese; Latin-9, alone and after Latin-1
+        (
+            b"ISO 2022 IR 13\\ISO 2022 IR 87",
+            b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J=\x1b$B$d$^$@\x1b(J^\x1b$B$?$m$&\x1b(J",
+            {"Alphabetic": "ﾔﾏﾀﾞ^ﾀﾛｳ", "Ideographic": "山田^太郎", "Phonetic": "やまだ^たろう"},
+        ),
+        (
+            b"\\ISO 2022 IR 149",
+            b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
+            {"Alphabetic": "Hong^Gildong", "Ideographic": "洪^吉洞", "Phonetic": "홍^길동"},
+        ),
+        (
+            b"\\ISO 2022 IR 58",
+            b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=",
+            {"Alphabetic": "Zhang^XiaoDong", "Ideographic": "张^小东"},
+        ),
+        (b"ISO_IR 203", b"\xbcuvre^\xa4", {"Alphabetic": "Œuvre^€"}),
+        (b"ISO 2022 IR 100\\ISO 2022 IR 203", b"\xc4^\x1b-b\xbcuvre", {"Alphabetic": "Ä^Œuvre"}),
         (
             b"\\ISO 2022 IR 87",
             b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B",
@@ -112,6 +130,18 @@ def test_an_unknown_vr_of_a_known_attribute_is_read_by_the_dictionary() -> None:
 def test_text_is_decoded_by_its_character_set(charset: bytes, raw: bytes, expected: dict[str, str]) -> None:
     found = json_of(element(0x00080005, b"CS", charset), element(0x00100010, b"PN", raw))
     assert found["00100010"]["Value"] == [expected]
+
+
+def test_text_in_gb_2312_has_no_escape_sequences_left() -> None:
+    lines = b"1. \x1b$)A\xb5\xda\xd2\xbb\r\n2. \x1b$)A\xb5\xda\xb6\xfe"
+    found = json_of(element(0x00080005, b"CS", b"\\ISO 2022 IR 58"), element(0x00104000, b"LT", lines))
+    assert found["00104000"]["Value"] == ["1. 第一\r\n2. 第二"]
+
+
+@pytest.mark.parametrize("length", [2, 4, 6])
+def test_a_sequence_of_unknown_vr_that_is_none_is_the_instance_s_failure(length: int) -> None:
+    with pytest.raises(MalformedDicom):
+        json_of(element(0x00081032, b"UN", b"abcdef"[:length]))
 
 
 def test_items_have_their_own_character_set_or_inherit_that_around_them() -> None:

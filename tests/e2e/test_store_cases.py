@@ -303,6 +303,20 @@ def test_version_1_needs_a_patient_id(versions: dict[str, Api]) -> None:
         ]
 
 
+@BOTH
+@pytest.mark.parametrize("change", ["pixels", "value", "behind"])
+def test_a_file_that_is_cut_short_is_kept_with_a_warning(versions: dict[str, Api], version: str, change: str) -> None:
+    study = new_uid()
+    whole = odd(study, ImageComments="to be cut" * 9)
+    at = {"pixels": whole[:-4], "value": whole[: whole.index(b"to be cut") + 20], "behind": whole + b"rubbish!"}
+    answer = versions[version].store(at[change])
+    assert answer.status_code == (200 if version == "v1" else 202)
+    (item,) = items(answer)
+    assert value_of(item, "00081196") == 45063
+    (file,) = versions[version].files(f"studies/{study}")
+    assert file == at[change]
+
+
 def test_of_two_warnings_the_one_about_the_encoding_is_given_with_the_comments_of_the_other(
     versions: dict[str, Api],
 ) -> None:
