@@ -12,7 +12,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.uid import UID
 
 from shared.config import Settings
-from shared.dicom import codecs, composing, matching, walk
+from shared.dicom import codecs, composing, full_validation, matching, walk
 from shared.dicom.attributes import SEARCHABLE, SearchAttribute
 from shared.dicomweb import media_types, multipart, query, rendered, uids
 from shared.dicomweb.negotiation import DOCUMENT_MEDIA, IMAGE_MEDIA, OFFERS, ORIGINAL, VIDEO_MEDIA, Offer
@@ -21,7 +21,7 @@ from shared.dicomweb.search_response import DEFAULTS
 from shared.dicomweb.store_response import FailureReason, WarningReason
 from shared.dicomweb.versions import VERSIONS
 from shared.model import Level
-from shared.services import composed
+from shared.services import composed, store
 from shared.storage import search_rows, texts
 from shared.web import body
 from shared.web.problems import STATUS
@@ -197,6 +197,8 @@ def _limits() -> str:
         ("bytes of a part's headers", multipart.MAX_PART_HEADER_BYTES, "400"),
         ("characters of Accept", media_types.MAX_CHARACTERS, "400"),
         ("frames of a request", uids.MAX_FRAMES, "400"),
+        ("comments on an instance that is stored", full_validation.MAX_COMMENTS, "the others are left out"),
+        ("comments of an answer", store.MAX_COMMENTS, "the instances after that are answered without"),
         ("bytes of a frame that is decoded", defaults.max_transcode_bytes, "`MAX_TRANSCODE_BYTES`; 406"),
         ("pixels of a viewport's side", rendered.MAX_VIEWPORT, "400"),
         ("results of a page", query.GREATEST_LIMIT, "400"),
