@@ -86,6 +86,8 @@ async def rebuild(arguments: argparse.Namespace) -> bool:
                 services.archive, services.moment, parsing, max_header_bytes=settings.max_header_bytes
             )
             await service.rebuild(options, progress, tally)
+            if old_table is not None:
+                await services.pseudonyms.take_over(old.pseudonyms)
         return _is_well(tally.counts, rebuilding.FAULTS)
 
 

@@ -1,7 +1,7 @@
 """Names for studies in logs: the same study has the same one, and nobody can tell from it which study that is.
 
 A pseudonym is an HMAC of the UID under a key that is drawn once and kept in the index: whoever may read the logs, but
-not the index, cannot try UIDs out. Without the key, because the index was made anew, there are new pseudonyms.
+not the index, cannot try UIDs out. Without the key, because the index was lost, there are new pseudonyms.
 """
 
 import asyncio
@@ -36,14 +36,20 @@ class Pseudonyms:
         key = self._key or await self._read()
         return hmac.new(key, uid.encode(), hashlib.sha256).hexdigest()[:DIGITS]
 
-    async def _read(self) -> bytes:
+    async def take_over(self, old: "Pseudonyms") -> None:
+        """Use the key of another index, unless this one has a key already. Raises Unavailable."""
+        row = await old._table.get(ABOUT_ITSELF, _KEY_ROW)
+        if row is not None:
+            await self._read(bytes(row.columns["key"]))
+
+    async def _read(self, new_key: bytes | None = None) -> bytes:
         async with self._reading:
             if self._key is None:
                 await self._index.open()
                 row = await self._table.get(ABOUT_ITSELF, _KEY_ROW)
                 if row is None:
                     # When another process was first this clashes, and its key is the one that counts.
-                    drawn = Operation("insert", _KEY_ROW, {"key": self._new_key()})
+                    drawn = Operation("insert", _KEY_ROW, {"key": new_key or self._new_key()})
                     await self._table.commit(ABOUT_ITSELF, [drawn])
                     row = await self._table.get(ABOUT_ITSELF, _KEY_ROW)
                 if row is None:

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from azure.data.tables import TableServiceClient
 
+from local.azurite import Azurite
 from tests.admin.test_rebuild import ONE, TWO, of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -70,7 +72,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_an_archive_is_filled_checked_rebuilt_and_emptied(
-    admin: Admin, folder: Path, tmp_path: Path, name: str
+    admin: Admin, folder: Path, tmp_path: Path, name: str, azurite: Azurite
 ) -> None:
     assert counts(admin("import", folder, "--journal", tmp_path / "journal")[1]) == {"stored": 10, "not DICOM": 1}
     code, output, errors = admin("import", folder, "--journal", tmp_path / "journal")
@@ -80,6 +82,9 @@ def test_an_archive_is_filled_checked_rebuilt_and_emptied(
     assert (code, counts(output)) == (0, {"studies": 2, "instances": 10, "blobs": 10})
 
     new = f"{name}b"
+    with TableServiceClient.from_connection_string(azurite.connection_string) as tables:
+        key = {"PartitionKey": "!index", "RowKey": "pseudonyms", "key": b"k" * 32}
+        tables.get_table_client(name).create_entity(key)
     code, output, _ = admin("rebuild", DICOM_TABLE=new)
     assert (code, output.split("\n")[1].split(None, 1)) == (
         0,
@@ -88,6 +93,8 @@ def test_an_archive_is_filled_checked_rebuilt_and_emptied(
     code, output, _ = admin("rebuild", "--idle", "--old-table", name, DICOM_TABLE=new)
     assert (code, counts(output)) == (0, {"rows added": 10})
     assert admin("verify", DICOM_TABLE=new)[0] == 0
+    with TableServiceClient.from_connection_string(azurite.connection_string) as tables:
+        assert tables.get_table_client(new).get_entity("!index", "pseudonyms")["key"] == b"k" * 32
 
     code, output, _ = admin("export", tmp_path / "out", "--study", ONE, DICOM_TABLE=new)
     assert (code, counts(output)) == (0, {"written": 5})

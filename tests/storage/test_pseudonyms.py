@@ -5,12 +5,13 @@ import secrets
 
 import pytest
 
+from local.azurite import Azurite
 from shared.errors import Unavailable
 from shared.model import DEFAULT_PARTITION
 from shared.storage.index import ABOUT_ITSELF, Index
 from shared.storage.pseudonyms import DIGITS, KEY_BYTES, Pseudonyms
 from shared.storage.table import Operation
-from tests.storage.conftest import Bench
+from tests.storage.conftest import Bench, another_bench
 
 UID = "1.2.840.113619.2.1"
 
@@ -44,6 +45,21 @@ async def test_a_key_that_is_lost_is_drawn_anew(bench: Bench) -> None:
     assert len(row.columns["key"]) == KEY_BYTES
     await bench.table.commit(ABOUT_ITSELF, [Operation("delete", "pseudonyms")])
     assert await pseudonyms(bench).of(UID) != first
+
+
+async def test_the_key_of_an_index_that_is_replaced_is_taken_over_where_there_is_none_yet(
+    bench: Bench, azurite: Azurite
+) -> None:
+    async with another_bench(azurite, f"t{secrets.token_hex(8)}") as new:
+        await pseudonyms(new).take_over(pseudonyms(bench))  # which has none: nothing to take
+        assert await new.table.get(ABOUT_ITSELF, "pseudonyms") is None
+        name = await pseudonyms(bench).of(UID)
+        await pseudonyms(new).take_over(pseudonyms(bench))
+        assert await pseudonyms(new).of(UID) == name
+    async with another_bench(azurite, f"t{secrets.token_hex(8)}") as used:
+        own = await pseudonyms(used).of(UID)
+        await pseudonyms(used).take_over(pseudonyms(bench))
+        assert await pseudonyms(used).of(UID) == own != name
 
 
 async def test_without_an_index_that_can_be_read_there_is_no_name(bench: Bench) -> None:
