@@ -2,12 +2,18 @@
 
 Each field is documented by its comment, with its unit; the environment variable is the field's name in upper case.
 Numbers that no operator has a reason to change are constants beside the code they limit.
+
+What is wrong with a value is told to whoever asks for anything, so the text never holds the value: somebody may have
+put a key into the wrong field.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from shared.errors import SettingError
 
@@ -82,9 +88,11 @@ class Settings:
                 "DICOM_BLOB_ENDPOINT and DICOM_TABLE_ENDPOINT"
             )
         for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise SettingError(f"{name.upper()} must be from {low} to {high}, but is {value}")
+            if not low <= getattr(self, name) <= high:
+                raise SettingError(f"{name.upper()} must be from {low} to {high}")
+        for name, pattern, what in _PATTERNS:
+            if getattr(self, name) and not re.fullmatch(pattern, getattr(self, name), re.ASCII):
+                raise SettingError(f"{name.upper()} must be {what}")
         for name, choices in _CHOICES:
             if getattr(self, name) not in choices:
                 raise SettingError(f"{name.upper()} must be {' or '.join(filter(None, choices))}")
@@ -111,10 +119,57 @@ _CHOICES = (
 )
 
 
+_ORIGIN = r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?!:(80|443)(?!\d))(:\d{1,5})?/?"
+
+#: What texts must look like that are not empty, and how to say it.
+_PATTERNS = (
+    (
+        "dicom_blob_endpoint",
+        r"https://(?![^/]*\.table\.)[^\s/?#@]+(/[^\s?#]*)?",
+        "a URL such as https://account.blob.core.windows.net",
+    ),
+    (
+        "dicom_table_endpoint",
+        r"https://(?![^/]*\.blob\.)[^\s/?#@]+(/[^\s?#]*)?",
+        "a URL such as https://account.table.core.windows.net",
+    ),
+    (
+        "dicom_container",
+        r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*",
+        "3 to 63 lower-case letters and digits, with single hyphens between them",
+    ),
+    ("dicom_table", r"(?!(?i:tables)$)[A-Za-z][A-Za-z0-9]{2,62}", "3 to 63 letters and digits, a letter first"),
+    (
+        "cors_origins",
+        rf"\s*(?i:\*|{_ORIGIN})\s*(,\s*(?i:\*|{_ORIGIN})?\s*)*",
+        "*, or origins such as https://viewer.example with commas between them: no path, no usual port",
+    ),
+)
+
+#: The account that Azurite has unless it is told of others; nobody's in Azure.
+_AZURITE_ACCOUNT = "devstoreaccount1"
+
+
 def _is_of_azurite(connection: str) -> bool:
-    """Whether a connection string names its endpoints, as one of an account in Azure need not, and none in Azure."""
-    text = connection.lower()
-    return "usedevelopmentstorage=true" in text or ("blobendpoint=" in text and ".core." not in text)
+    """Whether a connection string is of Azurite, on its usual ports or with both endpoints named.
+
+    Another account than its usual one must be on this machine or in its network, which a public name is not.
+    """
+    pairs = {name.strip().lower(): value for name, _, value in (each.partition("=") for each in connection.split(";"))}
+    if pairs.pop("usedevelopmentstorage", "") == "true":
+        return not {"accountname", "accountkey", "blobendpoint", "tableendpoint"} & pairs.keys()
+    endpoints = [pairs.get("blobendpoint", ""), pairs.get("tableendpoint", "")]
+    if not all(endpoints):
+        return False
+    return pairs.get("accountname") == _AZURITE_ACCOUNT or all(map(_is_near, endpoints))
+
+
+def _is_near(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return "." not in host or host.endswith((".internal", ".local", ".localhost")) or bool(ip_address(host))
+    except ValueError:
+        return False
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -131,7 +186,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
             try:
                 values[field.name] = int(text)
             except ValueError:
-                raise SettingError(f"{field.name.upper()} must be a whole number, but is {text!r}") from None
+                raise SettingError(f"{field.name.upper()} must be a whole number") from None
         else:
             values[field.name] = text
     return Settings(**values)

@@ -29,7 +29,7 @@ def may_be_asked(url: str) -> bool:
         host, _ = parts.hostname, parts.port
     except ValueError:
         return False
-    if not host or parts.username is not None or parts.fragment or not url.isascii() or not url.isprintable():
+    if not host or parts.username is not None or "#" in url or not url.isascii() or not url.isprintable():
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(host))
 

@@ -25,8 +25,8 @@ class Grants:
     def __init__(self, roles: str, roles_claim: str) -> None:
         """`roles` and `roles_claim` are as in the settings. Raises SettingError naming the one that is malformed."""
         self._allowed = _parsed(roles)
-        if not roles_claim.strip("."):
-            raise SettingError("AUTH_ROLES_CLAIM must name a claim")
+        if not all(roles_claim.split(".")):
+            raise SettingError("AUTH_ROLES_CLAIM must name a claim, or claims with a dot between each two")
         self._claim = roles_claim
 
     def actions(self, claims: Mapping[str, Any]) -> frozenset[Action]:

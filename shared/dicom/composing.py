@@ -38,7 +38,7 @@ from shared.dicom.explicit import IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION
 from shared.dicom.json_model import BULK_VRS
 from shared.dicom.syntaxes import EXPLICIT_LITTLE
 from shared.dicom.validation import is_uid
-from shared.dicom.walk import MAX_DEPTH
+from shared.dicom.walk import MAX_DEPTH, VRS
 
 type Json = Mapping[str, Any]
 #: The parts that a BulkDataURI names, in order; none where the request has none of that name.
@@ -52,7 +52,6 @@ MAX_JSON_VALUES = 2_000_000
 _TEXTS = frozenset("AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
 #: Binary numbers: the struct code of one value (PS3.5 §6.2).
 _NUMBERS = {"FL": "<f", "FD": "<d", "SL": "<i", "SS": "<h", "SV": "<q", "UL": "<I", "US": "<H", "UV": "<Q"}
-_VRS = _TEXTS | _NUMBERS.keys() | BULK_VRS | {"AT", "SQ"}
 #: VRs of a 16-bit length (PS3.5 §7.1.2).
 _SHORT = (_TEXTS - {"UC", "UR", "UT"}) | (_NUMBERS.keys() - {"SV", "UV"}) | {"AT"}
 _MOST_IN_SHORT, _MOST = 0xFFFE, 0xFFFFFFFE
@@ -206,7 +205,7 @@ def _checked(data_set: Json) -> Iterator[tuple[str, Json]]:
         if not _TAG.fullmatch(name):
             raise CannotCompose(None, "an attribute's name is not a tag of eight hex digits")
         tag = name.upper()
-        if not isinstance(element, dict) or str(element.get("vr")) not in _VRS:
+        if not isinstance(element, dict) or str(element.get("vr")) not in VRS:
             raise CannotCompose(tag, "the attribute is not an object with a vr of PS3.5")
         if len(element.keys() & {"Value", "InlineBinary", "BulkDataURI"}) > 1:
             raise CannotCompose(tag, "the attribute has more than one of Value, InlineBinary and BulkDataURI")

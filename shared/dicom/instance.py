@@ -74,8 +74,10 @@ def read_instance(scanned: ScannedFile) -> Instance:
     metadata = data_set_json(data_set, table.values if table else ())
     if table and table.pixels:
         # The element is not in the header, so that it is added here, in its place in the order of tags.
-        pixels = {table.pixels.tag: {"vr": table.pixels.vr, "BulkDataURI": bulk_reference(table.pixels.tag)}}
-        metadata = dict(sorted({**metadata, **pixels}.items()))
+        pixels = {"vr": table.pixels.vr}
+        if table.pixels.length:
+            pixels["BulkDataURI"] = bulk_reference(table.pixels.tag)
+        metadata = dict(sorted({**metadata, table.pixels.tag: pixels}.items()))
     frames = _frame_table(scanned, data_set, metadata)
     return Instance(metadata, scanned.transfer_syntax, frames, table, scanned.truncated, data_set)
 

@@ -21,6 +21,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
 from shared.dicom.bulk import bulk_reference
+from shared.dicom.walk import VRS
 from shared.errors import MalformedDicom
 
 #: VRs whose values stay out of the metadata (PS3.5 §6.2).
@@ -107,7 +108,7 @@ def _vr(element: RawDataElement | DataElement | None, *, signed: bool) -> str:
     """The VR of an element: its own, else the dictionary's, UN for what neither knows (PS3.5 §6.2.2)."""
     assert element is not None
     vr = element.VR
-    if vr is None or vr == "UN":
+    if vr not in VRS or vr == "UN":
         # Explicit VR files that passed through a system without a dictionary say UN of everything it did not know.
         vr = _dictionary_vr(element.tag)
     if vr == _SIGNED_BY_PIXELS:

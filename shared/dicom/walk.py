@@ -45,6 +45,10 @@ _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _OFFSET_TABLES: Final = frozenset({0x7FE00001, 0x7FE00002})  # Extended Offset Table, Extended Offset Table Lengths
 _PIXELS: Final = {0x7FE00008: "OF", 0x7FE00009: "OD", 0x7FE00010: "OW"}  # Float, Double Float, Pixel Data
 
+#: Every value representation there is (PS3.5 §6.2).
+VRS: Final = frozenset(
+    "AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
+)
 _BULK_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _LONG_VRS: Final = _BULK_VRS | {"SQ", "SV", "UC", "UR", "UT", "UV"}  # 32-bit length, PS3.5 §7.1.2
 # pydicom converts the first element of the file meta while it opens a file, and fails on VRs it cannot convert.
@@ -194,11 +198,12 @@ class Walk:
                 self._emit(_syntax_element(self.syntax))  # so that pydicom need not guess
         head, tag, stated, length = yield from self._head(head, level.implicit)
         known = _dictionary_vr(tag)
-        vr = stated or known
+        # A VR that does not exist says as little as UN does, but it has a 16-bit length.
+        vr = (stated if stated in VRS else "UN") if stated else known
         if tag == _SPECIFIC_CHARACTER_SET and (vr not in ("CS", "UN") or length == _UNDEFINED):
             raise MalformedDicom("(0008,0005) has a VR that cannot hold a character set")
         if tag in _PIXELS and not nested:
-            yield from self._pixel_data(begin, tag, stated or _PIXELS[tag], length)
+            yield from self._pixel_data(begin, tag, stated if stated in _BULK_VRS else _PIXELS[tag], length)
             return
         end, limit = self._extent(length, level)
         # pydicom reads a short UN by the dictionary; a long one that is a sequence is made one it can read.

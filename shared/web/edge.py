@@ -41,7 +41,10 @@ type HttpFunction = Callable[[Request], Awaitable[Response]]
 type Job = Callable[[Any], Awaitable[Any]]
 type JobFunction = Callable[[Any], Awaitable[None]]
 
-_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+#: W3C Trace Context §3.2.2: version 00 ends with the flags, later ones may go on, ff is none, and ids are not zero.
+_TRACE_PARENT = re.compile(
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
 
 
 class Kind(Enum):
@@ -289,7 +292,7 @@ async def _close(body: AsyncIterable[Any]) -> None:
 
 def _correlation_of(request: Request) -> str:
     """The trace a request belongs to (W3C Trace Context), or a new one; 32 hexadecimal digits."""
-    found = _TRACE_PARENT.match(request.headers.get("traceparent", ""))
+    found = _TRACE_PARENT.fullmatch(request.headers.get("traceparent", ""))
     return found[1] if found else secrets.token_hex(16)
 
 

@@ -1,4 +1,8 @@
-"""The HTTP side of Store: POST and PUT, one instance or many, as files or as metadata and bulk data (PS3.18 §10.5)."""
+"""The HTTP side of Store: POST and PUT, one instance or many, as files or as metadata and bulk data (PS3.18 §10.5).
+
+In the place of a study, a name with a dollar is an operation of the original service, such as `$bulkUpdate`, which is
+not there; the router cannot tell.
+"""
 
 import json
 
@@ -8,7 +12,7 @@ from starlette.responses import Response
 from shared.dicomweb.negotiation import negotiate_json
 from shared.dicomweb.store_request import parse_store_content
 from shared.dicomweb.store_response import Failed, Stored, several_values_warning, store_response
-from shared.errors import BadRequest
+from shared.errors import BadRequest, NotFound
 from shared.model import Scope
 from shared.services.judging import Outcome, StoreRequest
 from shared.services.store import StoreService
@@ -34,6 +38,8 @@ class StoreHandlers:
 
     async def _store(self, request: Request) -> Response:
         version = version_of(request)
+        if request.path_params.get("study", "").startswith("$"):
+            raise NotFound(f"{request.url.path} is no resource of this service")
         media = negotiate_json(accept_of(request))
         content = parse_store_content(request.headers.get("content-type"))
         scope = scope_of(request)

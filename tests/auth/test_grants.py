@@ -126,7 +126,7 @@ def test_an_empty_setting_is_told(roles: str, claim: str, name: str) -> None:
         Grants(roles, claim)
 
 
-@pytest.mark.parametrize("claim", ["", ".", ".."])
+@pytest.mark.parametrize("claim", ["", ".", "..", "roles.", ".roles", "a..b"])
 def test_a_claim_has_a_name(claim: str) -> None:
     with pytest.raises(SettingError, match="AUTH_ROLES_CLAIM"):
         Grants(ROLES, claim)

@@ -57,6 +57,28 @@ def test_every_bulk_value_has_a_place_and_a_reference(syntax: str) -> None:
     assert list(found.metadata) == sorted(found.metadata)
 
 
+def test_a_vr_that_does_not_exist_is_unknown_unless_a_dictionary_knows_better() -> None:
+    private = b"\x09\x00\x05\x10XX\x02\x00ab" + b"\x10\x00\x30\x00ZZ\x08\x0020240101"
+    raw = instance()
+    at = raw.index(b"\x10\x00\x10\x00PN")
+    raw = raw[:at] + private[:10] + raw[at:]
+    at = raw.index(b"\x10\x00\x20\x00LO") + 8 + raw[raw.index(b"\x10\x00\x20\x00LO") + 6]
+    found, table = read(raw[:at] + private[10:] + raw[at:])
+    assert found.metadata["00091005"] == {"vr": "UN", "BulkDataURI": "bulkdata/00091005"}
+    assert found.metadata["00100030"] == {"vr": "DA", "Value": ["20240101"]}
+    place = table.values["00091005"]
+    assert (place.vr, raw[place.offset :][: place.length]) == ("UN", b"ab")
+
+
+@pytest.mark.parametrize(("vr", "shown"), [(b"OB", "OB"), (b"OW", "OW"), (b"SQ", "OW"), (b"XX", "OW")])
+def test_pixel_data_of_no_length_has_no_reference(vr: bytes, shown: str) -> None:
+    raw = instance()
+    at = raw.index(b"\xe0\x7f\x10\x00")
+    head = vr + (b"\0\0" if vr == b"XX" else b"\0\0\0\0\0\0")
+    found, _ = read(raw[:at] + b"\xe0\x7f\x10\x00" + head)
+    assert found.metadata["7FE00010"] == {"vr": shown}
+
+
 def test_an_empty_bulk_value_has_no_reference() -> None:
     found, table = read(instance(ICCProfile=b""))
     assert found.metadata["00282000"] == {"vr": "OB"}

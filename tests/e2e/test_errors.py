@@ -97,7 +97,11 @@ def test_an_unknown_path_is_not_found(http: httpx.Client, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("DELETE", "/v2/studies"), ("POST", "/v2/series"), ("PATCH", "/v2/studies/1")]
+    ("method", "path"),
+    [
+        *(("DELETE", "/v2/studies"), ("POST", "/v2/series"), ("PATCH", "/v2/studies/1")),
+        *(("POST", f"/{version}/studies/$bulkUpdate") for version in ("v1", "v2")),
+    ],
 )
 def test_a_method_that_a_resource_lacks_is_not_found(http: httpx.Client, method: str, path: str) -> None:
     assert http.request(method, path).status_code == 404

@@ -181,13 +181,33 @@ async def test_every_answer_names_versions_and_request(answer: Response | Except
     assert len(given.headers["x-ms-request-id"]) == 32
 
 
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
 async def test_a_request_that_belongs_to_a_trace_is_named_by_it() -> None:
-    trace = "0af7651916cd43dd8448eb211c80319c"
-    given = await Function().at(Kind.QUERY)(asked(headers={**GOOD, "traceparent": f"00-{trace}-b7ad6b7169203331-01"}))
-    assert given.headers["x-ms-request-id"] == trace
+    given = await Function().at(Kind.QUERY)(asked(headers={**GOOD, "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}))
+    assert given.headers["x-ms-request-id"] == TRACE
 
 
-@pytest.mark.parametrize("parent", ["", "00-xyz", "00-Doe^Jane-b7ad6b7169203331-01", "1.2.840.10008.1.2"])
+@pytest.mark.parametrize("end", ["-01-more", "-01-"])
+async def test_a_later_version_of_the_header_may_say_more(end: str) -> None:
+    parent = f"01-{TRACE}-b7ad6b7169203331{end}"
+    given = await Function().at(Kind.QUERY)(asked(headers={**GOOD, "traceparent": parent}))
+    assert given.headers["x-ms-request-id"] == TRACE
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        *("", "00-xyz", "00-Doe^Jane-b7ad6b7169203331-01", "1.2.840.10008.1.2"),
+        *(f"00-{'0' * 32}-b7ad6b7169203331-01", f"00-{TRACE}-{'0' * 16}-01", f"ff-{TRACE}-b7ad6b7169203331-01"),
+        *(
+            f"00-{TRACE}-b7ad6b7169203331-01xxx",
+            f"00-{TRACE}-b7ad6b7169203331-01-more",
+            f"01-{TRACE}-b7ad6b7169203331-01x",
+        ),
+    ],
+)
 async def test_what_is_no_trace_is_not_repeated(parent: str) -> None:
     given = await Function().at(Kind.QUERY)(asked(headers={**GOOD, "traceparent": parent}))
     assert given.headers["x-ms-request-id"] not in parent
