@@ -6,7 +6,7 @@ is matched here can never disagree.
 
 Facts:
 - Person names compare without case and without accents; all other text without case but with accents.
-- Trailing spaces and NULs never count; of names, trailing empty components do not count either.
+- Spaces at both ends and trailing NULs never count; of names, trailing empty components do not count either.
 - A person name may have several component groups (alphabetic=ideographic=phonetic, PS3.5 §6.2.1). A test is satisfied
   by the whole value or by any one group.
 - Fuzzy matching: the words of a name, in order; a run of words starting at any word matches when it begins with the
