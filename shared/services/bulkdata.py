@@ -89,9 +89,17 @@ class BulkdataService:
 
         return Produced(in_turn)
 
-    async def all_of(self, scope: Scope, choose: Callable[[str], Choice], *, pixels_only: bool) -> AsyncGenerator[Part]:
-        """Every bulk value of every instance of a scope. Raises NotFound when there is none."""
-        parts = self._all(scope, choose, pixels_only)
+    async def all_of(
+        self, scope: Scope, choose: Callable[[str], Choice], *, certain: bool, pixels_only: bool
+    ) -> AsyncGenerator[Part]:
+        """Every bulk value of every instance of a scope. `choose` and `certain` are as in `RetrieveService.instances`.
+
+        Raises NotFound when there is none, and CannotTranscode. Pixel data that turn out to be broken only when their
+        turn has come are sent as stored.
+        """
+        if not certain:
+            await self._retrieve.check_all(scope, choose)
+        parts = self._all(scope, choose, pixels_only, or_stored=certain)
         first = await anext(parts, None)
         if first is None:
             raise NotFound("There is no bulk data.") if await self._exists(scope) else not_found(scope)
@@ -102,16 +110,20 @@ class BulkdataService:
             return bool(page)
         return False
 
-    async def _all(self, scope: Scope, choose: Callable[[str], Choice], pixels_only: bool) -> AsyncGenerator[Part]:
+    async def _all(
+        self, scope: Scope, choose: Callable[[str], Choice], pixels_only: bool, *, or_stored: bool
+    ) -> AsyncGenerator[Part]:
         async for page in self._pixels.archive.index.pages_of(scope, ("bulk",)):
             for instance in page:
                 table = await self._pixels.bulk_table(instance)
                 if not pixels_only:
                     for part in self._values(instance, table):
                         yield part
+                        or_stored = True
                 if table.pixels is not None:
-                    async for part in self._pixel_parts(instance, table.pixels, choose):
+                    async for part in self._pixel_parts(instance, table.pixels, choose, or_stored=or_stored):
                         yield part
+                        or_stored = True
 
     def _values(self, instance: StoredInstance, table: BulkTable) -> list[Part]:
         scope = scope_of(instance.key)
@@ -121,15 +133,30 @@ class BulkdataService:
         ]
 
     async def _pixel_parts(
-        self, instance: StoredInstance, element: PixelElement, choose: Callable[[str], Choice]
+        self, instance: StoredInstance, element: PixelElement, choose: Callable[[str], Choice], *, or_stored: bool
     ) -> AsyncGenerator[Part]:
+        """The pixel data of an instance; none where it cannot be cut into frames, or has been deleted meanwhile.
+
+        `or_stored`: what cannot be decoded is sent as stored.
+        """
         if not element.encapsulated:
             content = await self.native_pixels(Found(instance, element, None, None))
             name = bulk_reference(element.tag)
             yield Part(scope_of(instance.key), OCTET_STREAM, EXPLICIT_LITTLE, content, name)
             return
-        async for part in (await self._retrieve.frames(instance.key, choose)).all():
-            yield part
+        try:
+            frames = await self._retrieve.frames(instance.key, choose)
+            first = await frames.made(1)
+        except NotFound:
+            return
+        except CannotTranscode:
+            if not or_stored:
+                raise
+            frames = await self._retrieve.frames(instance.key, _as_stored)
+            first = frames.part(1)
+        yield first
+        for number in range(2, frames.table.count + 1):
+            yield frames.part(number)
 
     def _content(self, instance: StoredInstance, value: BulkValue) -> Content:
         content = self._pixels.range_of(instance, value.offset, value.length)
@@ -156,6 +183,10 @@ class BulkdataService:
         metadata = await self._pixels.metadata_of(instance)
         values = metadata.get(MIME_TYPE_OF_DOCUMENT, {}).get("Value") or [None]
         return values[0] if isinstance(values[0], str) else None
+
+
+def _as_stored(stored: str) -> Choice:
+    return Choice(True, OCTET_STREAM, stored)
 
 
 async def _continued(first: Part, rest: AsyncGenerator[Part]) -> AsyncGenerator[Part]:

@@ -81,14 +81,15 @@ class RetrieveService:
         sent as stored: its part says in which transfer syntax that is.
         """
         if not certain:
-            await self._check_all(scope, choose)
+            await self.check_all(scope, choose)
         pages = self._archive.index.pages_of(scope)
         first = await anext(pages, None)
         if not first:
             raise not_found(scope)
         return self._parts(first, pages, choose)
 
-    async def _check_all(self, scope: Scope, choose: Callable[[str], Choice]) -> None:
+    async def check_all(self, scope: Scope, choose: Callable[[str], Choice]) -> None:
+        """Find out whether `choose` raises CannotTranscode for any instance of a scope, and raise it."""
         async for page in self._archive.index.pages_of(scope):
             for syntax in {instance.transfer_syntax for instance in page}:
                 choose(syntax)

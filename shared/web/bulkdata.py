@@ -29,7 +29,8 @@ _SINGLE, _MULTIPART = False, True
 
 #: One value: a single part unless parts are asked for, because such a URL is what programs put into a page.
 _ONE_VALUE = Offer(OCTET_STREAM, (_SINGLE, _MULTIPART), (ORIGINAL, EXPLICIT_LITTLE), (ORIGINAL,))
-_ALL_VALUES = Offer(OCTET_STREAM, (_MULTIPART,), (ORIGINAL, EXPLICIT_LITTLE), (ORIGINAL,))
+#: All values. Pixel data is decoded unless something else is asked for (PS3.18 §8.7.3.3), or nothing decodes it.
+_ALL_VALUES = Offer(OCTET_STREAM, (_MULTIPART,), (ORIGINAL, EXPLICIT_LITTLE), (EXPLICIT_LITTLE, ORIGINAL))
 
 
 class BulkdataHandlers:
@@ -125,5 +126,8 @@ class BulkdataHandlers:
         version_of(request)
         scope = named_scope_of(request)
         candidates = candidates_among([_ALL_VALUES], accept_of(request), "bulk data")
-        parts = await self._service.all_of(scope, lambda stored: choose(candidates, stored), pixels_only=pixels_only)
+        certain = any(ORIGINAL in each.transfer_syntaxes for each in candidates)
+        parts = await self._service.all_of(
+            scope, lambda stored: choose(candidates, stored), certain=certain, pixels_only=pixels_only
+        )
         return await multipart_answer(request, parts, OCTET_STREAM, self._new_boundary(), Urls(request), self._window)

@@ -7,8 +7,14 @@ import httpx
 import pydicom
 import pytest
 from pydicom import Dataset, Sequence
+from pydicom.data import get_testdata_file
 from pydicom.dataelem import DataElement
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    RLELossless,
+)
 
 from tests.builders import encapsulated, instance
 from tests.e2e.service import AS_STORED, Api, new_uid, parts_of
@@ -142,6 +148,58 @@ def test_encapsulated_pixel_data_comes_frame_by_frame_or_as_one(api: Api, compre
         headers={"Accept": f"{OCTETS}; transfer-syntax=*", "Range": "bytes=6-13"},
     )
     assert (beginning.status_code, beginning.content) == (206, b"".join(expected)[6:14])
+
+
+@pytest.mark.parametrize("level", ["instance", "series", "study"])
+def test_pixel_data_is_decoded_unless_it_is_asked_for_as_it_is_stored(api: Api, level: str) -> None:
+    ds = pydicom.dcmread(get_testdata_file("MR_small_RLE.dcm"))
+    study = new_uid()
+    ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID = study, f"{study}.1", f"{study}.1.1"
+    made = io.BytesIO()
+    ds.save_as(made)
+    path = put(api, made.getvalue(), study)
+    path = {"instance": path, "series": path.split("/instances")[0], "study": path.split("/series")[0]}[level]
+    ds.decompress()
+    for accept, syntax in ((f'multipart/related; type="{OCTETS}"', ExplicitVRLittleEndian), ("*/*", RLELossless)):
+        for resource in ("pixeldata", "bulkdata"):
+            parts = parts_of(api.get(f"{path}/{resource}", accept))
+            ((media, data),) = [each for each in parts if "transfer-syntax" in each[0]]
+            assert media == f"{OCTETS}; transfer-syntax={syntax}"
+            assert (data == ds.PixelData) == (syntax == ExplicitVRLittleEndian)
+
+
+def test_pixel_data_that_nothing_decodes_comes_as_it_is_stored(api: Api) -> None:
+    study = new_uid()
+    file = encapsulated([[b"stream"]], transfer_syntax=MPEG2, **uids_of(study))
+    path = put(api, file, study)
+    accept = f'multipart/related; type="{OCTETS}"'
+    assert parts_of(api.get(f"{path}/pixeldata", accept)) == [(f"{OCTETS}; transfer-syntax={MPEG2}", b"stream")]
+
+
+def test_all_pixel_data_is_whole_or_refused_whatever_the_order(api: Api) -> None:
+    study = new_uid()
+    small = pydicom.dcmread(get_testdata_file("MR_small_RLE.dcm"))
+    small.StudyInstanceUID, small.SeriesInstanceUID = study, f"{study}.1"
+    raw = {}
+    for number, broken in ((1, False), (2, True), (3, False)):
+        small.SOPInstanceUID = f"{study}.1.{number}"
+        made = io.BytesIO()
+        small.save_as(made)
+        # A segment that begins behind the end of the frame
+        raw[number] = made.getvalue().replace(
+            b"\x02\0\0\0\x40\0\0\0", b"\x02\0\0\0\xff\xff\0\0" if broken else b"\x02\0\0\0\x40\0\0\0"
+        )
+        put(api, raw[number], study)
+    accept = f'multipart/related; type="{OCTETS}"'
+    for asked in (accept, f"{accept}; transfer-syntax={LE}"):
+        parts = parts_of(api.get(f"studies/{study}/pixeldata", asked))
+        assert [media.partition("=")[2] for media, _ in parts] == [LE, RLELossless, LE]
+    put(api, encapsulated([[b"stream"]], transfer_syntax=MPEG2, **uids_of(study, 4)), study)
+    for resource in ("pixeldata", "bulkdata"):
+        assert api.get(f"studies/{study}/{resource}", f"{accept}; transfer-syntax={LE}").status_code == 406
+        parts = parts_of(api.get(f"studies/{study}/{resource}", accept))
+        found = [media.partition("=")[2] for media, _ in parts if "transfer-syntax" in media]
+        assert found == [LE, RLELossless, LE, MPEG2]
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
