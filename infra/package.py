@@ -5,7 +5,7 @@
 
 Azure could install the packages itself, within a minute and with whichever Python it chooses that day. Installed here,
 they are the ones that are pinned, on any system and with any Python 3 that has pip. Nothing else in this folder is
-deployed, whatever lies in it.
+deployed, whatever lies in it (docs/adr/0018-package.md).
 
 Facts. Deployed files cannot be written to, so what Python would compile on each start is compiled here; that takes a
 Python 3.13. Times of files change on the way, so compiled files are not compared with them.
