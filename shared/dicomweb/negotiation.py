@@ -177,6 +177,14 @@ def candidates_among(offers: Sequence[Offer], accept: Sequence[MediaRange], what
     return tuple(sorted(found, key=lambda candidate: -candidate.q))
 
 
+def by_media(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """The candidates of each media type, the one that has the likeliest candidate first."""
+    found: dict[str, list[Candidate]] = {}
+    for each in candidates:
+        found.setdefault(each.offer.media, []).append(each)
+    return list(found.values())
+
+
 def choose(candidates: Sequence[Candidate], stored: str) -> Choice:
     """The best of the candidates for an instance stored in a transfer syntax. Raises CannotTranscode for none."""
     best: tuple[tuple[float, bool], Choice] | None = None

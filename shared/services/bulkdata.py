@@ -28,6 +28,7 @@ MIME_TYPE_OF_DOCUMENT = "00420012"
 #: Bytes of one word of each VR that is made of words (PS3.5 §6.2).
 _WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 _ITEM_HEAD = 8
+_BITS_ALLOCATED = "00280100"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,21 @@ class BulkdataService:
         """The value of native pixel data, in little endian byte order."""
         assert found.pixels is not None
         content = self._pixels.range_of(found.instance, found.pixels.offset, found.pixels.length)
-        if found.instance.transfer_syntax != EXPLICIT_BIG:
+        word = _WORDS.get(found.pixels.vr, 1)
+        if found.instance.transfer_syntax != EXPLICIT_BIG or word == 1:
             return content
-        frames = await self._pixels.open(found.instance.key)
-        bits = frames.image.bits_allocated if frames else 16
-        return Swapped(content, max(bits // 8, 2)) if found.pixels.vr == "OW" else content
+        if found.pixels.vr == "OW":
+            # Samples of 32 bits are words of four bytes there (PS3.5 §7.3, §8.1.1).
+            metadata = await self._pixels.metadata_of(await self._retrieve.instance(found.instance.key, ("metadata",)))
+            (bits,) = metadata.get(_BITS_ALLOCATED, {}).get("Value", [16])[:1] or [16]
+            word = bits // 8 if bits in (32, 64) else word
+        return Swapped(content, word)
+
+    def fragments(self, found: Found) -> Content:
+        """The value of encapsulated pixel data whose frames nobody can tell apart: its fragments, put together."""
+        assert found.pixels is not None
+        content = self._pixels.range_of(found.instance, found.pixels.offset, found.pixels.length)
+        return Produced(lambda: self._without_item_heads(content))
 
     def joined(self, frames: FrameSet, window: int) -> Content:
         """All frames of encapsulated pixel data, or of those that are to be decoded, as one value.
@@ -161,22 +172,21 @@ class BulkdataService:
     def _content(self, instance: StoredInstance, value: BulkValue) -> Content:
         content = self._pixels.range_of(instance, value.offset, value.length)
         if value.in_items:
-            return Produced(lambda: self._without_item_heads(content))
+            return Produced(lambda: self._without_item_heads(content, skipped=1))
         words = _WORDS.get(value.vr)
         return Swapped(content, words) if words and instance.transfer_syntax == EXPLICIT_BIG else content
 
-    async def _without_item_heads(self, content: Content) -> AsyncGenerator[bytes]:
-        """An encapsulated value inside a sequence (an icon): its fragments, without the Basic Offset Table."""
+    async def _without_item_heads(self, content: Content, skipped: int = 0) -> AsyncGenerator[bytes]:
+        """The values of items, but for the first `skipped`: an icon has a Basic Offset Table there."""
         if (content.length or 0) > self._pixels.limit:
             raise CannotTranscode(f"an encapsulated value of more than {self._pixels.limit} bytes is not available")
         items = await whole(content)
         at = 0
-        first = True
         while at + _ITEM_HEAD <= len(items):
             length = int.from_bytes(items[at + 4 : at + 8], "little")
-            if not first:
+            if not skipped:
                 yield items[at + _ITEM_HEAD : at + _ITEM_HEAD + length]
-            first = False
+            skipped = max(0, skipped - 1)
             at += _ITEM_HEAD + length
 
     async def _document_type(self, instance: StoredInstance) -> str | None:

@@ -17,7 +17,7 @@ from shared.dicomweb.negotiation import (
     candidates_among,
     choose,
 )
-from shared.errors import BadRequest
+from shared.errors import BadRequest, CannotTranscode, NotFound
 from shared.model import InstanceKey
 from shared.services.bulkdata import BulkdataService, Found
 from shared.services.content import Content, Slice
@@ -80,7 +80,14 @@ class BulkdataHandlers:
             content = await self._service.native_pixels(found)
             part = Part(scope_of(key), OCTET_STREAM, EXPLICIT_LITTLE, content, f"bulkdata/{name}")
             return await self._answer(request, part, tag, choice.multipart)
-        frames = await self._retrieve.frames(key, lambda stored: choose(candidates, stored))
+        try:
+            frames = await self._retrieve.frames(key, lambda stored: choose(candidates, stored))
+        except NotFound:
+            # The value is there all the same.
+            if choice.transfer_syntax != stored:
+                raise CannotTranscode("the frames cannot be told apart; ask for transfer-syntax=*") from None
+            part = Part(scope_of(key), choice.media, stored, self._service.fragments(found), f"bulkdata/{name}")
+            return await self._answer(request, part, tag, choice.multipart)
         if choice.multipart:
             return await multipart_answer(
                 request, frames.all(), choice.media, self._new_boundary(), Urls(request), self._window

@@ -1,6 +1,8 @@
 """The HTTP side of Retrieve: instances, metadata and frames (PS3.18 §10.4)."""
 
+import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -12,11 +14,12 @@ from shared.dicomweb.negotiation import (
     Choice,
     Resource,
     acceptable,
+    by_media,
     choose,
     negotiate_json,
 )
 from shared.dicomweb.uids import parse_frame_list
-from shared.errors import BadRequest, NotFound
+from shared.errors import BadRequest, CannotTranscode, NotFound
 from shared.model import Level, Scope
 from shared.services.retrieve import FrameSet, RetrieveService
 from shared.web.answers import (
@@ -32,6 +35,9 @@ from shared.web.answers import (
     zip_name,
 )
 from shared.web.resource import Urls, accept_of, instance_key_of, named_scope_of, version_of
+
+#: Characters of a list of frames from which it stands as a hash in the ETag.
+_LONG_LIST = 32
 
 _RESOURCES = {Level.STUDY: Resource.STUDY, Level.SERIES: Resource.SERIES, Level.INSTANCE: Resource.INSTANCE}
 
@@ -49,14 +55,19 @@ class RetrieveHandlers:
         """GET a study, series or instance."""
         version_of(request)
         scope = named_scope_of(request)
-        candidates = acceptable(_RESOURCES[scope.level], accept_of(request))
-        if scope.level is Level.INSTANCE and not all(each.offer.media == ZIP for each in candidates):
-            return await self._instance(request, scope, [each for each in candidates if each.offer.media != ZIP])
-        # Every part of one answer is of the same kind: that of the range the client likes best.
+        # Every part of one answer is of the same kind: that of the range the client likes best, of those to be had.
+        *others, last = by_media(acceptable(_RESOURCES[scope.level], accept_of(request)))
+        for candidates in others:
+            with suppress(CannotTranscode):
+                return await self._of_one_media(request, scope, candidates)
+        return await self._of_one_media(request, scope, last)
+
+    async def _of_one_media(self, request: Request, scope: Scope, candidates: Sequence[Candidate]) -> Response:
         media = candidates[0].offer.media
-        wanted = [each for each in candidates if each.offer.media == media]
-        certain = any(ORIGINAL in each.transfer_syntaxes for each in wanted)
-        parts = await self._service.instances(scope, _chooser(wanted), certain=certain)
+        if scope.level is Level.INSTANCE and media != ZIP:
+            return await self._instance(request, scope, candidates)
+        certain = any(ORIGINAL in each.transfer_syntaxes for each in candidates)
+        parts = await self._service.instances(scope, _chooser(candidates), certain=certain)
         if media == ZIP:
             return await zip_answer(request, parts, zip_name(scope), self._window)
         return await multipart_answer(request, parts, media, self._new_boundary(), Urls(request), self._window)
@@ -87,9 +98,11 @@ class RetrieveHandlers:
                 )
         frames = await self._service.frames(key, _chooser(candidates), greatest=max(numbers))
         form = "parts" if frames.choice.multipart else "single"
-        which = ".".join(map(str, numbers)) if len(numbers) <= 8 else ""
+        which = ".".join(map(str, numbers))
+        if len(which) > _LONG_LIST:
+            which = hashlib.sha256(which.encode()).hexdigest()[:_LONG_LIST]
         tag = tag_of(frames.instance.version, frames.choice.media, frames.choice.transfer_syntax, form, which)
-        if which and (unchanged := not_modified(request, tag)) is not None:
+        if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
         return await self._answer_frames(request, frames, numbers, tag)
 

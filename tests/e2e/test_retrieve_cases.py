@@ -216,6 +216,66 @@ def test_bulk_values_of_other_encodings_are_little_endian_bytes(api: Api, syntax
     assert (part.status_code, part.content) == (206, value[101:201])
 
 
+@pytest.mark.parametrize(
+    ("keyword", "tag", "bits"),
+    [
+        *(("PixelData", "7FE00010", 16), ("PixelData", "7FE00010", 32)),
+        *(("FloatPixelData", "7FE00008", 32), ("DoubleFloatPixelData", "7FE00009", 64)),
+    ],
+)
+def test_big_endian_pixel_data_is_little_endian_as_bulk_data(api: Api, keyword: str, tag: str, bits: int) -> None:
+    study, word = new_uid(), bits // 8
+    value = bytes(range(4 * 6 * word))
+    elements = {"PixelData": None, "BitsAllocated": bits, keyword: value}
+    file = instance(**uids_of(study), transfer_syntax=ExplicitVRBigEndian, **elements)
+    raw = file[-len(value) :]
+    path = put(api, file, study)
+    expected = b"".join(raw[at : at + word][::-1] for at in range(0, len(raw), word))
+    assert api.get(f"{path}/bulkdata/{tag}", OCTETS).content == expected
+    ((_, data),) = parts_of(api.get(f"{path}/pixeldata", "*/*"))
+    assert data == expected
+
+
+def test_pixel_data_whose_frames_cannot_be_told_apart_is_there_as_it_is_stored(api: Api) -> None:
+    study = new_uid()
+    file = encapsulated([[b"one "], [b"two "]], bot=False, frames=3, transfer_syntax=RLELossless, **uids_of(study))
+    path = put(api, file, study)
+    assert api.get(f"{path}/frames/1", "*/*").status_code == 404
+    answer = api.get(f"{path}/bulkdata/7FE00010", "*/*")
+    assert (answer.status_code, parts_of(answer)[0][1]) == (200, b"one two ")
+    assert api.get(f"{path}/bulkdata/7FE00010", f"{OCTETS}; transfer-syntax=*").content == b"one two "
+    assert api.get(f"{path}/bulkdata/7FE00010", OCTETS).status_code == 406
+
+
+@pytest.mark.parametrize("level", ["instance", "study"])
+def test_an_archive_is_weighed_against_files(api: Api, level: str) -> None:
+    study = new_uid()
+    path = put(api, encapsulated([[b"stream"]], transfer_syntax=MPEG2, **uids_of(study)), study)
+    path = path if level == "instance" else f"studies/{study}"
+    dicom = "application/dicom" if level == "instance" else 'multipart/related; type="application/dicom"'
+    for accept, zipped in [
+        ("application/zip, */*;q=0.1", True),
+        (f"{dicom}; transfer-syntax=*, application/zip", False),
+        (f"{dicom}; transfer-syntax=*;q=0.1, application/zip;q=0.2", True),
+        (f"{dicom}, application/zip;q=0.1", True),
+        (f"{dicom};q=0.1, application/zip", True),
+    ]:
+        answer = api.get(path, accept)
+        assert answer.status_code == 200, accept
+        assert (answer.headers["content-type"] == "application/zip") == zipped, accept
+    assert api.get(path, dicom).status_code == 406
+
+
+def test_a_long_list_of_frames_has_an_etag_of_its_own(api: Api, rich: str) -> None:
+    tags = set()
+    for numbers in ("1,2,3,1,2,3,1,2,3,1,2,3,1,2,3,1,2,3", "1,2,3,1,2,3,1,2,3,1,2,3,1,2,3,1,2,2", "1,2"):
+        answer = api.get(f"{rich}/frames/{numbers}", "*/*")
+        tags.add(answer.headers["etag"])
+        again = api.http.get(f"/{rich}/frames/{numbers}", headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status_code == 304
+    assert len(tags) == 3
+
+
 # Ranges and validators
 
 
