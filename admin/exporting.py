@@ -39,11 +39,12 @@ class Exported(StrEnum):
     THERE = "there already"
     GONE = "deleted or replaced meanwhile"
     CANNOT_TRANSCODE = "failed: cannot be had in the transfer syntax"
+    NO_BLOB = "failed: its blob is not there"
     NO_FILE_NAME = "failed: a UID that is no name for a file"
 
 
 #: What should not be.
-FAULTS = frozenset({Exported.CANNOT_TRANSCODE, Exported.NO_FILE_NAME})
+FAULTS = frozenset({Exported.CANNOT_TRANSCODE, Exported.NO_FILE_NAME, Exported.NO_BLOB})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Exporter:
         except CannotTranscode:
             return Exported.CANNOT_TRANSCODE
         except NotFound:
-            return Exported.GONE
+            return Exported.NO_BLOB if await self.archive.owns(key, instance.version) else Exported.GONE
         return Exported.WRITTEN
 
 

@@ -97,7 +97,7 @@ class Importer:
         length = 0
         async for found in source.files():
             if isinstance(found, Unreadable):
-                self.tally.add(Imported.UNREADABLE)
+                self.tally.add(Imported.UNREADABLE, found.name)
             elif found.digest in self.journal:
                 self._count(found, Imported.DONE_BEFORE)
             elif found.length > self.max_length:

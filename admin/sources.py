@@ -22,7 +22,11 @@ CHUNK = 1024 * 1024
 
 
 class Unreadable(Exception):
-    """A file cannot be read, or is not what it was when it was listed."""
+    """A file cannot be read, or is not what it was when it was listed; `name` is its own, or that of a folder."""
+
+    def __init__(self, reason: str | None, name: str = "") -> None:
+        super().__init__(reason or "it cannot be read")
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +80,24 @@ def _walk(folder: Path) -> Iterator[list[tuple[str, int, int]] | Unreadable]:
     """Path, length and time of change of the files of each folder, in the order of names."""
     waiting = [str(folder)]
     while waiting:
+        path = waiting.pop()
         try:
-            with os.scandir(waiting.pop()) as listing:
+            with os.scandir(path) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
-            files, folders = [], []
-            for entry in entries:
+        except OSError as error:
+            yield Unreadable(error.strerror, path)
+            continue
+        files, folders = [], []
+        for entry in entries:
+            try:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 elif entry.is_file():
                     status = entry.stat()
                     files.append((entry.path, status.st_size, status.st_mtime_ns))
-        except OSError as error:
-            yield Unreadable(error.strerror)
-            continue
+            except OSError as error:
+                # A link that leads where nobody may look, or in a circle; the others of the folder are as they are.
+                yield Unreadable(error.strerror, entry.path)
         waiting += reversed(folders)
         yield files
 

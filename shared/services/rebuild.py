@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from shared.dicom.part10 import Part10Scanner
-from shared.errors import MalformedDicom, NotFound, ServiceError, describe
+from shared.errors import MalformedDicom, NotFound, ServiceError, SettingError, describe
 from shared.model import InstanceKey, NewInstance, StoredInstance
 from shared.services.judging import StoreRequest, prepare
 from shared.services.progress import Progress, Tally
@@ -98,11 +98,16 @@ class RebuildService:
         self._max_header_bytes = max_header_bytes
 
     async def rebuild(self, options: RebuildOptions, progress: Progress, tally: Tally[Rebuilding]) -> None:
-        """Add every row that is missing. Raises Unavailable when storage fails; done again, it goes on."""
+        """Add every row that is missing. Done again, it goes on.
+
+        Raises Unavailable when storage fails, and SettingError rather than remove most rows.
+        """
         with Inventory() as inventory:
             now = self._moment().time
             before = _EVER if options.idle else now - SETTLED_AFTER
             await self._take_stock(inventory, options, progress)
+            if options.removes:
+                await self._refuse_another_container(inventory, progress)
             tally.add(Rebuilding.FOREIGN, count=inventory.foreign)
             tally.add(Rebuilding.NO_OWNER, count=inventory.count_ownerless())
             tally.add(Rebuilding.DELETED, count=inventory.count_garbage())
@@ -125,6 +130,22 @@ class RebuildService:
             if notes is not None:
                 async for _, _, note in notes.list_due(_EVER):
                     inventory.note(note)
+
+    async def _refuse_another_container(self, inventory: Inventory, progress: Progress) -> None:
+        """Raises SettingError where most rows name blobs that are not there: it is the wrong container, or was lost."""
+        progress.begin("Rows compared")
+        rows = gone = 0
+        async for studies in self._archive.index.list_studies():
+            for study in studies:
+                async for page in self._archive.index.list_instances(study):
+                    rows += len(page)
+                    gone += sum(inventory.length_of(row.version) is None for row in page)
+                    progress.advance(len(page))
+        if 2 * gone > rows:
+            raise SettingError(
+                f"DICOM_CONTAINER: {gone} of {rows} rows name blobs that it does not hold; if it is the right one all "
+                "the same, rebuild into another table, which gets no such rows"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +236,8 @@ class _Run:
             return
         another = inventory.wanted_of(key) not in (None, row.version)
         if garbage or (length is None and (another or self.removes)):
-            await self.archive.committer.delete(key.study, [key], before=row.created)
+            # A blob that is not there is no garbage, and must not be if it comes back.
+            await self.archive.committer.delete(key.study, [key], before=row.created, garbage=length is not None)
             self.tally.add(Rebuilding.REMOVED, *_uids(key))
             return
         # A blob of another length is left alone as well: a delete would take it away.

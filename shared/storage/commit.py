@@ -130,19 +130,19 @@ class Committer:
         note: NoteChange | None = None,
         *,
         before: int | None = None,
+        garbage: bool = True,
     ) -> None:
         """Take the instances that still exist out of the index, in as few transactions as they fit into.
 
-        At most `BATCH` instances, and of those none created after `before` (microseconds since 1970). A `note` that is
-        written is written first, one that is removed is removed last; see `plan_delete`. Raises Unavailable when the
-        index cannot be written.
+        At most `BATCH` instances, and of those none created after `before` (microseconds since 1970). A `note` is
+        written first, or removed last; see `plan_delete`, also for `garbage`. Raises Unavailable.
         """
         queue = self._enter(study)
         try:
             async with queue.turn:
                 waiting = list(instances)
                 while waiting:
-                    waiting = await self._delete(study, waiting, note, before)
+                    waiting = await self._delete(study, waiting, note, before, garbage)
         finally:
             self._leave(study, queue)
 
@@ -234,6 +234,7 @@ class Committer:
         instances: Sequence[InstanceKey],
         note: NoteChange | None,
         before: int | None,
+        garbage: bool,
     ) -> list[InstanceKey]:
         """Delete as many of the instances as fit into one transaction; returns the others."""
         partition = await self._partition_of(study)
@@ -251,7 +252,7 @@ class Committer:
             if state.study is None or not leaving:
                 await self._drop_note(partition, note)
                 return []
-            plan, others = _largest_delete(state, leaving, self._moment(), note)
+            plan, others = _largest_delete(state, leaving, self._moment(), note, garbage)
             match await self._commit(partition, plan.operations, attempt):
                 case Committed(etags):
                     await self._write_texts(partition, plan, etags)
@@ -386,13 +387,14 @@ def _largest_plan(
 
 
 def _largest_delete(
-    state: StudyState, leaving: list[StoredInstance], moment: Moment, note: NoteChange | None
+    state: StudyState, leaving: list[StoredInstance], moment: Moment, note: NoteChange | None, garbage: bool
 ) -> tuple[Plan, list[StoredInstance]]:
     """The plan for as many of the instances as fit into one transaction, and the others."""
     keep = len(leaving)
     while True:
         last = keep == len(leaving)
-        plan = plan_delete(state, leaving[:keep], moment, note=note if note and (last or note.note) else None)
+        written = note if note and (last or note.note) else None
+        plan = plan_delete(state, leaving[:keep], moment, note=written, garbage=garbage)
         if plan.fits or keep == 1:
             return plan, leaving[keep:]
         keep = max(1, keep * 3 // 4)

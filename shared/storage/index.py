@@ -3,13 +3,13 @@
 What changes a study is in commit.py, what searches is in search.py, what the sweep has to do in notes.py.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 
 from shared.errors import Unavailable
 from shared.model import InstanceKey, Scope, Series, StoredInstance, Study
 from shared.storage import keys
+from shared.storage.once import Once
 from shared.storage.rows import INSTANCE_COLUMNS, instance_of, series_of, study_of
 from shared.storage.table import IndexTable, Operation
 
@@ -30,20 +30,14 @@ class Index:
         self._table = table
         self._data_partition = data_partition
         self._wanted_buckets = buckets
-        self._buckets: int | None = None
-        self._opening = asyncio.Lock()
+        self._buckets = Once[int]()
 
     async def open(self) -> int:
         """Make sure that the table exists and has a layout we know; returns its number of buckets.
 
         Raises Unavailable when the table cannot be reached or has another layout.
         """
-        if self._buckets is not None:
-            return self._buckets
-        async with self._opening:
-            if self._buckets is None:
-                self._buckets = await self._read_layout()
-            return self._buckets
+        return await self._buckets.get(self._read_layout)
 
     async def _read_layout(self) -> int:
         row = await self._table.get(ABOUT_ITSELF, _LAYOUT_ROW)

@@ -155,8 +155,11 @@ def plan_delete(
     moment: Moment,
     *,
     note: NoteChange | None = None,
+    garbage: bool = True,
 ) -> Plan:
     """Take instances out of a study; a series or study without any left goes too. Attributes are not recomputed.
+
+    `garbage`: their blobs are left to the sweep.
 
     `note` is a note of the sweep that changes as well.
     """
@@ -187,7 +190,7 @@ def plan_delete(
         rows.append(Operation("delete", row, etag=before.etags[row]))
         rows.extend(Operation("delete", name) for name in instance_search_rows(before.study, owner, instance.key))
     after = replace(before, study=study, series=series)
-    notes = _garbage_notes(instances, moment)
+    notes = _garbage_notes(instances, moment) if garbage else []
     if note is not None:
         notes.append(note.operation())
     return _plan(before, after, [*rows, *notes], moment)

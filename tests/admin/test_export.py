@@ -133,9 +133,20 @@ async def test_a_uid_that_would_lead_elsewhere_is_no_file_name(services: Service
     assert tree(tmp_path) == {}
 
 
-async def test_what_is_deleted_meanwhile_is_not_written(services: Services, tmp_path: Path) -> None:
+async def test_what_is_deleted_meanwhile_is_not_written_and_no_fault(services: Services, tmp_path: Path) -> None:
+    (key,) = await services.put_well(of(ONE, 1, 1))
+    listed = await services.archive.index.get_instance(key)
+    assert listed is not None
+    await services.archive.committer.delete(ONE, [key])
+    await services.archive.blobs.delete(await services.bench.blobs())
+    exporter = Exporter(services.archive, services.retrieve, tmp_path, None, Silence(), Tally[Exported](Silence()))
+    assert await exporter._write(listed, tmp_path) == Exported.GONE
+    assert tree(tmp_path) == {}
+
+
+async def test_a_blob_that_is_not_there_though_its_row_is_is_a_fault(services: Services, tmp_path: Path) -> None:
     await services.put_well(of(ONE, 1, 1), of(ONE, 1, 2))
     gone = (await services.bench.blobs())[0]
     await services.archive.blobs.delete([gone])
-    assert await export(services, tmp_path, Scope(ONE)) == {Exported.WRITTEN: 1, Exported.GONE: 1}
+    assert await export(services, tmp_path, Scope(ONE)) == {Exported.WRITTEN: 1, Exported.NO_BLOB: 1}
     assert len(tree(tmp_path)) == 1

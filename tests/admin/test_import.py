@@ -115,6 +115,17 @@ async def test_a_file_that_cannot_be_read_or_changes_harms_no_other(services: Se
     assert len(await services.bench.blobs()) == 1
 
 
+async def test_an_entry_nobody_can_look_at_is_told_by_name_and_harms_no_other(
+    services: Services, tmp_path: Path
+) -> None:
+    source = folder_of(tmp_path, {"a": of(ONE, 1, 1), "below/b": of(ONE, 1, 2)})
+    (tmp_path / "in" / "circle").symlink_to("circle")
+    (tmp_path / "in" / "through").symlink_to("a/x")
+    found = [each async for each in source.files()]
+    assert [Path(each.name).name for each in found if isinstance(each, Unreadable)] == ["circle", "through"]
+    assert await import_all(services, source) == {Imported.STORED: 2, Imported.UNREADABLE: 2}
+
+
 async def test_links_to_files_are_followed_and_links_to_folders_are_not(services: Services, tmp_path: Path) -> None:
     source = folder_of(tmp_path, {"real/a": of(ONE, 1, 1), "b": of(ONE, 1, 2)})
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")

@@ -1,5 +1,6 @@
 """An index made anew from the blobs is the index that was."""
 
+import asyncio
 import base64
 import secrets
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from shared.dicomweb.query import ALL_INSTANCES, ALL_SERIES, STUDIES
-from shared.errors import Unavailable
+from shared.errors import SettingError, Unavailable
 from shared.model import InstanceKey, NewInstance, Scope
 from shared.services.rebuild import COMMIT_AFTER, SETTLED_AFTER, Rebuilding
 from shared.storage import keys
@@ -176,14 +177,15 @@ async def test_a_rebuild_that_died_is_gone_on_with(
 ) -> None:
     files = await fill(services)
     before = await index_rows(services)
-    store, calls = anew.archive.committer.store, 0
+    store, turn, calls = anew.archive.committer.store, asyncio.Lock(), 0
 
     async def dying(instances: Sequence[NewInstance], *, replaces: bool) -> list[CommitResult]:
         nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise Unavailable("the index answered 503")
-        return await store(instances, replaces=replaces)
+        async with turn:  # the first has ended when the second dies
+            calls += 1
+            if calls == 2:
+                raise Unavailable("the index answered 503")
+            return await store(instances, replaces=replaces)
 
     with monkeypatch.context() as patched:
         patched.setattr(anew.archive.committer, "store", dying)
@@ -294,6 +296,28 @@ async def test_a_row_whose_blob_is_gone_stays_unless_another_version_is_there_or
     assert await services.files(scope_of(replaced)) == [("1.2.840.10008.1.2.1", of(ONE, 1, 2, rows=12))]
     assert await rebuild(services, idle=True, removes=True) == {Rebuilding.PRESENT: 1, Rebuilding.REMOVED: 1}
     assert await services.count(ONE) == 1
+
+
+async def test_rows_are_not_removed_for_a_container_that_is_another_one(services: Services) -> None:
+    await services.put_well(of(ONE, 1, 1), of(ONE, 1, 2), of(TWO, 1, 1))
+    blobs = await services.bench.blobs()
+    before = await index_rows(services)
+    await services.archive.blobs.delete(blobs[:2])
+    with pytest.raises(SettingError, match="DICOM_CONTAINER: 2 of 3 rows name blobs that it does not hold"):
+        await rebuild(services, idle=True, removes=True)
+    assert await index_rows(services) == before
+
+
+async def test_what_a_removed_row_named_is_not_swept_away_if_it_comes_back(services: Services) -> None:
+    gone, _ = await services.put_well(of(ONE, 1, 1), of(ONE, 1, 2))
+    row = await services.archive.index.get_instance(gone)
+    assert row is not None
+    await services.archive.blobs.delete([row.version])
+    assert await rebuild(services, idle=True, removes=True) == {Rebuilding.PRESENT: 1, Rebuilding.REMOVED: 1}
+    await services.archive.blobs.put(row.version, of(ONE, 1, 1), gone)
+    services.clock.now += services.clock.grace + 1
+    await services.sweep.sweep()
+    assert await rebuild(services, idle=True) == {Rebuilding.PRESENT: 1, Rebuilding.ADDED: 1}
 
 
 async def test_a_blob_that_is_not_what_it_says_gets_no_row_and_is_not_swept_away(
