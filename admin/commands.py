@@ -41,9 +41,11 @@ async def _opened(settings: Settings) -> AsyncIterator[Services]:
 
 
 @contextmanager
-def _told[K: StrEnum](kinds: type[K], title: str, details: Path | None) -> Iterator[tuple[ProgressBar, Tally[K]]]:
+def _told[K: StrEnum](
+    kinds: type[K], title: str, details: Path | None, *, add: bool = False
+) -> Iterator[tuple[ProgressBar, Tally[K]]]:
     """Somebody to tell of progress and of what is found; at the end the table is printed, however that comes about."""
-    with DetailsFile(details) as file:
+    with DetailsFile(details, add=add) as file:
         tally = Tally[K](file)
         try:
             with ProgressBar() as progress:
@@ -110,20 +112,18 @@ async def import_files(arguments: argparse.Namespace) -> bool:
         raise SettingError("--prefix goes with --container; with --container-url it is a part of the URL")
     async with _opened(settings) as services, _source(arguments, settings) as source:
         with (
-            Journal(arguments.journal, _name_of(settings)) as journal,
-            _told(importing.Imported, "Files:", arguments.details) as (progress, tally),
+            Journal(arguments.journal, f"{services.archive.blobs.url} {arguments.replace}") as journal,
+            # With a journal a run that was stopped is gone on with, and what it told must not be lost.
+            _told(importing.Imported, "Files:", arguments.details, add=arguments.journal is not None) as (
+                progress,
+                tally,
+            ),
         ):
             importer = importing.Importer(
                 services.store, journal, arguments.replace, settings.max_instance_bytes, progress, tally
             )
             await importer.run(source)
         return _is_well(tally.counts, importing.FAULTS)
-
-
-def _name_of(settings: Settings) -> str:
-    """What tells one archive from another."""
-    place = settings.dicom_storage_connection or settings.dicom_table_endpoint
-    return " ".join((place, settings.dicom_container, settings.dicom_table))
 
 
 @asynccontextmanager

@@ -96,12 +96,12 @@ def print_counts[K: StrEnum](title: str, counts: Mapping[K, int], kinds: Iterabl
 class DetailsFile:
     """Writes what was found to a file, tab-separated, a line each; nowhere if there is no file."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Raises OSError when the file cannot be written."""
+    def __init__(self, path: Path | None, *, add: bool = False) -> None:
+        """`add`: to what the file holds already. Raises OSError when it cannot be written."""
         self._file: IO[str] | None = None
         if path is not None:
             # Names of files need not be text.
-            self._file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
+            self._file = path.open("a" if add else "w", encoding="utf-8", errors="surrogateescape", newline="\n")
 
     def __enter__(self) -> Self:
         return self

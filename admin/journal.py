@@ -23,7 +23,10 @@ class Journal:
     """What has been imported into one archive. Without a path it remembers nothing."""
 
     def __init__(self, path: Path | None, archive: str) -> None:
-        """`archive` says which archive is meant. Raises SettingError when the file is none, or one of another."""
+        """`archive` says which archive is meant, and how files are imported into it.
+
+        Raises SettingError when the file is none, or one of another archive or way.
+        """
         with _as_setting_error():
             # Not shared: of two imports with one journal the second is refused.
             self._database = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0)
@@ -48,7 +51,9 @@ class Journal:
         elif application != _APPLICATION:
             raise SettingError("--journal names a file that is no journal")
         if run("SELECT digest FROM archive").fetchone() != (archive,):
-            raise SettingError("--journal names the journal of an import into another archive")
+            raise SettingError(
+                "--journal names the journal of an import into another archive, or with another --replace"
+            )
         run("COMMIT")
 
     def __enter__(self) -> Self:

@@ -48,6 +48,10 @@ class StoreLimits:
     parts_in_flight: int
 
 
+def _nobody(_: str) -> None:
+    """Nobody wants to hear of it."""
+
+
 class StoreService:
     """Stores instances in one archive."""
 
@@ -62,14 +66,20 @@ class StoreService:
         # One for all requests. What arrives before its part has ended is not counted: a header and a block a request.
         self._room = asyncio.Semaphore(limits.parts_in_flight)
 
-    async def store(self, parts: AsyncIterator[AsyncIterator[bytes] | Outcome], request: StoreRequest) -> list[Outcome]:
+    async def store(
+        self,
+        parts: AsyncIterator[AsyncIterator[bytes] | Outcome],
+        request: StoreRequest,
+        concerned: Callable[[str], object] = _nobody,
+    ) -> list[Outcome]:
         """Store every part; outcomes come in the order of parts, none for a body without parts.
 
-        A part that is an outcome has failed before it became a file. Raises TooLarge when a part is too large,
-        Unavailable when storage fails, and whatever `parts` raises.
+        A part that is an outcome has failed before it became a file. `concerned` is told each study into which
+        something is to be stored, before it is, for whatever comes after, some of it may be there. Raises TooLarge
+        when a part is too large, Unavailable when storage fails, and whatever `parts` raises.
         """
         await self._archive.open()
-        run = _Run(self._archive, self._limits, request, self._room)
+        run = _Run(self._archive, self._limits, request, self._room, concerned)
         try:
             async for part in parts:
                 if isinstance(part, Outcome):
@@ -85,7 +95,11 @@ class StoreService:
         return [run.outcomes[position] for position in range(run.taken)]
 
     async def store_composed(
-        self, parts: AsyncIterator[DescribedPart], base: str, request: StoreRequest
+        self,
+        parts: AsyncIterator[DescribedPart],
+        base: str,
+        request: StoreRequest,
+        concerned: Callable[[str], object] = _nobody,
     ) -> list[Outcome]:
         """As `store`, of metadata and bulk data; outcomes come in the order of data sets.
 
@@ -93,7 +107,7 @@ class StoreService:
         """
         files = composed(parts, base, self._limits.instance_bytes, self._parsing)
         async with contextlib.aclosing(files):
-            return await self.store(files, request)
+            return await self.store(files, request, concerned)
 
 
 #: What becomes of an instance that the index did not take.
@@ -111,6 +125,7 @@ class _Run:
     limits: StoreLimits
     request: StoreRequest
     room: asyncio.Semaphore
+    concerned: Callable[[str], object]
     taken: int = 0
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     ready: dict[int, tuple[NewInstance, Outcome]] = field(default_factory=dict)
@@ -200,6 +215,8 @@ class _Run:
         by_study: dict[str, list[int]] = defaultdict(list)
         for position in sorted(self.ready):
             by_study[self.ready[position][0].key.study].append(position)
+        for study in by_study:
+            self.concerned(study)
         committing = {position: outcome for position, (_, outcome) in self.ready.items()}
         failures = await asyncio.gather(
             *(self._commit_study(positions) for positions in by_study.values()), return_exceptions=True

@@ -50,6 +50,11 @@ class BlobStore:
         self._opened = False
         self._opening = asyncio.Lock()
 
+    @property
+    def url(self) -> str:
+        """The URL of the container."""
+        return self._container.url
+
     async def open(self) -> None:
         """Make sure that the container exists."""
         if self._opened:

@@ -76,7 +76,8 @@ def note_studies(request: Request, studies: Iterable[str]) -> None:
 
 def audited_studies(request: Request) -> list[str]:
     """The UIDs of the studies a request concerned: the one in its path and those noted, each once."""
-    named: str = request.path_params.get("study", "").rstrip(" \0")
+    # One route of the tutorial lacks the slash before the UID.
+    named: str = request.path_params.get("study", "").removeprefix("studies").rstrip(" \0")
     noted: list[str] = getattr(request.state, "studies", [])
     return list(dict.fromkeys([*([named] if is_uid(named) else []), *noted]))
 

@@ -49,13 +49,17 @@ class StoreHandlers:
             replaces=request.method == "PUT",
             lenient=version.lenient_validation,
         )
-        if content.metadata:
-            base = f"{urls.root}{request.url.path}"
-            described = described_parts_of(request.stream(), content, base)
-            outcomes = await self._service.store_composed(described, base, wanted)
-        else:
-            outcomes = await self._service.store(parts_of(request.stream(), content), wanted)
-        note_studies(request, (outcome.key.study for outcome in outcomes if outcome.key and not outcome.failure))
+        studies: dict[str, None] = {}
+        try:
+            if content.metadata:
+                base = f"{urls.root}{request.url.path}"
+                described = described_parts_of(request.stream(), content, base)
+                outcomes = await self._service.store_composed(described, base, wanted, studies.setdefault)
+            else:
+                parts = parts_of(request.stream(), content)
+                outcomes = await self._service.store(parts, wanted, studies.setdefault)
+        finally:
+            note_studies(request, studies)
         answer = store_response(
             version, [_told(outcome, urls) for outcome in outcomes], urls.of(Scope(scope.study)) if scope else None
         )

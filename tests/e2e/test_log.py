@@ -11,6 +11,7 @@ import httpx
 import pytest
 from pydicom.uid import UID
 
+from shared.services.store import COMMIT_AFTER
 from tests.builders import instance
 from tests.e2e.service import DICOM_JSON, EVERY_SECOND, Api, Place, multipart_body, new_uid, wait_until
 
@@ -140,6 +141,26 @@ def test_a_site_may_have_plain_uids_in_its_audit_log_and_nowhere_else(place: Pla
     others = "\n".join(line for line in done.log.splitlines() if '"record":"audit"' not in line)
     assert [each for each in done.uids if each in others] == []
     assert [each for each in (NAME, PATIENT_ID) if each in done.log] == []
+
+
+def test_an_audit_record_names_what_a_failed_store_was_about(place: Place, tmp_path: Path) -> None:
+    one, two = new_uid(), new_uid()
+    small = [instance(study=one, series=f"{one}.1", sop=f"{one}.1.{number}") for number in range(COMMIT_AFTER + 8)]
+    large = instance(study=two, series=f"{two}.1", sop=f"{two}.1.1", rows=1024, columns=1024)
+    settings = {"AUDIT_IDENTIFIERS": "plain", "MAX_INSTANCE_BYTES": 100_000}
+    with place.host(tmp_path / "host.log", **settings) as host, Api(host.url) as api:
+        assert api.store(*small, large).status_code == 413
+        assert len(api.metadata(f"studies/{one}")) >= COMMIT_AFTER
+        assert api.store(small[0]).status_code == 409
+        assert api.http.get(f"/studies{one}/series/{one}.1/metadata").status_code == 200
+    log = (tmp_path / "host.log").read_text(encoding="utf-8")
+    audit = [json.loads(found) for found in re.findall(r"\{\"record\":\"audit\".*\}", log)]
+    assert [(each["status"], each["studies"]) for each in audit] == [
+        (413, [one]),
+        (200, [one]),
+        (409, [one]),
+        (200, [one]),
+    ]
 
 
 @pytest.mark.parametrize(
