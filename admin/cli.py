@@ -13,6 +13,7 @@ standard output, how far it has come on standard error. Exit codes:
 import argparse
 import asyncio
 import logging
+import sqlite3
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -177,7 +178,12 @@ def main(arguments: Sequence[str]) -> int:
     except SettingError as error:
         return _fail(2, str(error))
     except OSError as error:
-        return _fail(2, f"{error.filename or 'a file'}: {error.strerror}")
+        # Only what the operator has named is said: the names of others may be UIDs.
+        if str(error.filename) in (str(each) for each in vars(chosen).values() if isinstance(each, Path)):
+            return _fail(2, f"{error.filename}: {error.strerror}")
+        return _fail(3, f"a file or folder could not be used: {error.strerror}. What was done until then is done")
+    except sqlite3.Error as error:
+        return _fail(3, f"the journal, or the folder for temporary files, could not be used: {error}")
     except NotFound as error:
         return _fail(1, str(error))
     except ServiceError as error:

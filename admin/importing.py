@@ -36,7 +36,7 @@ class Imported(StrEnum):
     STORED_IN_PART = (
         f"stored, warning {_Warning.INDEXED_WITHOUT_INVALID_ATTRIBUTES:d}: not found by values that break a rule"
     )
-    STORED_IMPLICIT = f"stored, warning {_Warning.DATA_SET_DOES_NOT_MATCH_SOP_CLASS:d}: in Implicit VR"
+    STORED_IMPLICIT = f"stored, warning {_Warning.DATA_SET_DOES_NOT_MATCH_SOP_CLASS:d}: in Implicit VR, or cut short"
     EXISTS = f"stored already ({_Failure.ALREADY_EXISTS:d})"
     DONE_BEFORE = "done before, says the journal"
     NO_DICOM = "not DICOM"

@@ -51,9 +51,7 @@ class Journal:
         elif application != _APPLICATION:
             raise SettingError("--journal names a file that is no journal")
         if run("SELECT digest FROM archive").fetchone() != (archive,):
-            raise SettingError(
-                "--journal names the journal of an import into another archive, or with another --replace"
-            )
+            raise SettingError("--journal names that of an import into another archive, or with another --replace")
         run("COMMIT")
 
     def __enter__(self) -> Self:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pydicom
 import pytest
 from azure.data.tables import TableServiceClient
 
@@ -181,6 +182,22 @@ def test_the_archive_itself_is_not_imported(admin: Admin, name: str) -> None:
         2,
         "python -m admin: --container must be another container than DICOM_CONTAINER, which is the archive's own\n",
     )
+
+
+def test_a_file_that_cannot_be_written_is_told_without_its_name_unless_it_was_named(
+    admin: Admin, folder: Path, tmp_path: Path
+) -> None:
+    assert admin("import", folder)[0] == 0
+    out = tmp_path / "out"
+    (out / f"{ONE}.1").mkdir(parents=True)
+    for path in folder.glob("*.dcm"):
+        uid = pydicom.dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID
+        (out / f"{ONE}.1" / f"{uid}.dcm").mkdir(exist_ok=True)
+    code, _, errors = admin("export", out, "--study", ONE)
+    assert code == 3
+    assert "python -m admin: a file or folder could not be used: Is a directory" in errors
+    code, _, errors = admin("verify", "--details", tmp_path / "nowhere" / "details")
+    assert (code, errors) == (2, f"python -m admin: {tmp_path}/nowhere/details: No such file or directory\n")
 
 
 def test_the_old_table_is_another_one(admin: Admin, name: str) -> None:
