@@ -149,7 +149,11 @@ class _Offer:
         for position, file in enumerate(self._group):
             self.reached = position
             async with aclosing(file.read()) as chunks:
-                first = await anext(chunks, b"")
+                try:
+                    first = await anext(chunks, b"")
+                except Unreadable:
+                    self.others.append((file, Imported.UNREADABLE))
+                    continue
                 if first[_PREFIX] != b"DICM":
                     self.others.append((file, Imported.NO_DICOM))
                 elif file.base_name.upper() == _DIRECTORY:

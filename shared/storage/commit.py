@@ -27,7 +27,7 @@ from shared.model import InstanceKey, NewInstance, StoredInstance
 from shared.storage import keys
 from shared.storage.notes import NoteChange
 from shared.storage.parallel import in_parallel
-from shared.storage.plan import Moment, Plan, StudyState, plan_delete, plan_store
+from shared.storage.plan import Moment, Plan, StudyState, largest_delete, plan_store
 from shared.storage.rows import INSTANCE_COLUMNS, instance_of, series_of, study_of
 from shared.storage.table import Clash, CommitAnswer, Committed, IndexTable, Operation, Refused, Stale, Unknown
 from shared.storage.text_writer import LeftBacklog, work_off, write_texts
@@ -67,7 +67,7 @@ class _Waiting:
         self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def settle(self, result: CommitResult | Exception) -> None:
-        """Give the result, unless whoever waited has gone away."""
+        """Give the result, unless there is one or whoever waited has gone away."""
         if self.done.done():
             return
         if isinstance(result, Exception):
@@ -78,9 +78,10 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Queue:
-    """What one study has to commit; `turn` keeps stores and deletes of this process from racing one another."""
+    """What one study has to commit, and is committing; `turn` keeps stores and deletes of this process from racing."""
 
     waiting: deque[_Waiting] = field(default_factory=deque)
+    batch: list[_Waiting] = field(default_factory=list)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     drain: asyncio.Task[None] | None = None
     users: int = 0
@@ -118,6 +119,7 @@ class Committer:
             if queue.drain is None:
                 # A task of its own: a caller that goes away must not interrupt a commit that others wait for too.
                 queue.drain = asyncio.create_task(self._drain(study, self._enter(study)))
+                queue.drain.add_done_callback(lambda drain: self._ended(study, queue, drain))
             await asyncio.wait([each.done for each in waiting])
         finally:
             self._leave(study, queue)
@@ -167,7 +169,7 @@ class Committer:
         while queue.waiting:
             # A turn for each batch, so that a delete need not wait until nobody stores any more.
             async with queue.turn:
-                batch = _take(queue.waiting)
+                batch = queue.batch = _take(queue.waiting)
                 try:
                     state = await self._store_batch(study, state, batch, queue.waiting)
                 except Exception as error:
@@ -175,6 +177,16 @@ class Committer:
                     for each in batch:
                         each.settle(error)
         # No await between the last look at `waiting` and this: nobody can be left behind.
+        queue.drain = None
+        self._leave(study, queue)
+
+    def _ended(self, study: str, queue: _Queue, drain: asyncio.Task[None]) -> None:
+        """Let nobody wait for a drain that was cancelled, as all tasks are when a program is stopped."""
+        if not drain.cancelled():
+            return
+        for each in (*queue.batch, *queue.waiting):
+            each.settle(Unavailable("the commit was broken off"))
+        queue.waiting.clear()
         queue.drain = None
         self._leave(study, queue)
 
@@ -252,7 +264,7 @@ class Committer:
             if state.study is None or not leaving:
                 await self._drop_note(partition, note)
                 return []
-            plan, others = _largest_delete(state, leaving, self._moment(), note, garbage)
+            plan, others = largest_delete(state, leaving, self._moment(), note, garbage)
             match await self._commit(partition, plan.operations, attempt):
                 case Committed(etags):
                     await self._write_texts(partition, plan, etags)
@@ -384,17 +396,3 @@ def _largest_plan(
         keep = max(1, len(batch) * 3 // 4)
         waiting.extendleft(reversed(batch[keep:]))
         del batch[keep:]
-
-
-def _largest_delete(
-    state: StudyState, leaving: list[StoredInstance], moment: Moment, note: NoteChange | None, garbage: bool
-) -> tuple[Plan, list[StoredInstance]]:
-    """The plan for as many of the instances as fit into one transaction, and the others."""
-    keep = len(leaving)
-    while True:
-        last = keep == len(leaving)
-        written = note if note and (last or note.note) else None
-        plan = plan_delete(state, leaving[:keep], moment, note=written, garbage=garbage)
-        if plan.fits or keep == 1:
-            return plan, leaving[keep:]
-        keep = max(1, keep * 3 // 4)

@@ -196,6 +196,20 @@ def plan_delete(
     return _plan(before, after, [*rows, *notes], moment)
 
 
+def largest_delete(
+    state: StudyState, leaving: list[StoredInstance], moment: Moment, note: NoteChange | None, garbage: bool
+) -> tuple[Plan, list[StoredInstance]]:
+    """The plan for as many of the instances as fit into one transaction, and the others; see `plan_delete`."""
+    keep = len(leaving)
+    while True:
+        last = keep == len(leaving)
+        written = note if note and (last or note.note) else None
+        plan = plan_delete(state, leaving[:keep], moment, note=written, garbage=garbage)
+        if plan.fits or keep == 1:
+            return plan, leaving[keep:]
+        keep = max(1, keep * 3 // 4)
+
+
 def _plan(before: StudyState, after: StudyState, operations: Sequence[Operation], moment: Moment) -> Plan:
     """The plan that runs some operations and those of all rows that are functions of the study and its series."""
     backlog = backlog_between(_texts(before), _texts(after), before.backlog, moment.time)

@@ -14,7 +14,7 @@ from shared.model import InstanceKey, NewInstance
 from shared.storage import keys
 from shared.storage.commit import BATCH, CommitResult
 from shared.storage.search_rows import MAX_MODALITIES
-from shared.storage.table import Clash, Committed, Operation, Stale
+from shared.storage.table import Clash, CommitAnswer, Committed, Operation, Stale
 from tests.storage.conftest import Bench, another_bench
 from tests.storage.instances import instance
 
@@ -352,3 +352,24 @@ async def test_an_instance_may_say_when_it_was_stored(bench: Bench) -> None:
         each.key.instance: each.created async for page in bench.archive.index.list_instances("1.2.3") for each in page
     }
     assert found["1.2.3.1.1"] == 17 < found["1.2.3.1.2"]
+
+
+@pytest.mark.parametrize("moment", ["before it begins", "while it writes"])
+async def test_a_program_that_is_stopped_while_it_commits_comes_to_an_end(bench: Bench, moment: str) -> None:
+    table, committer = bench.table, bench.archive.committer
+    writes = asyncio.Event()
+
+    async def hang(*_: object) -> CommitAnswer:
+        writes.set()
+        return await asyncio.Future()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "commit", hang)
+        waiting = [asyncio.create_task(committer.store([instance()], replaces=False)) for _ in range(BATCH + 5)]
+        await (asyncio.sleep(0) if moment == "before it begins" else writes.wait())
+        for task in asyncio.all_tasks() - {asyncio.current_task(), *waiting}:
+            task.cancel()  # as the second Ctrl-C does
+        told = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    assert [str(each) for each in told] == ["the commit was broken off"] * len(waiting)
+    await asyncio.wait_for(committer.finish(), 5)
+    assert await committer.store([instance()], replaces=False) == [STORED]
