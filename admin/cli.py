@@ -20,7 +20,7 @@ from pathlib import Path
 
 from admin import commands
 from shared.app import keep_identifiers_out_of_logs
-from shared.errors import NotFound, ServiceError, SettingError
+from shared.errors import MalformedRow, NotFound, ServiceError, SettingError
 
 _DESCRIPTION = """\
 Look after an archive: fill it, empty it into a folder, check it, make its index anew.
@@ -34,7 +34,9 @@ _EPILOG = """\
 Exit codes: 0 all is well; 1 done, but something is not as it should be; 2 an argument or setting is wrong; 3 storage
 did not answer; 130 stopped by Ctrl-C. After 3 and 130 the same command goes on with what is left."""
 
-_DETAILS = "write what the table counts to FILE, a line each, tab-separated; it holds UIDs and names of files"
+_DETAILS = (
+    "write what the table counts to FILE, a line each, tab-separated; it holds UIDs and names of files and patients"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -184,7 +186,7 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(3, f"a file or folder could not be used: {error.strerror}. What was done until then is done")
     except sqlite3.Error as error:
         return _fail(3, f"the journal, or the folder for temporary files, could not be used: {error}")
-    except NotFound as error:
+    except (MalformedRow, NotFound) as error:
         return _fail(1, str(error))
     except ServiceError as error:
         hint = " Sign in first, with `az login`." if "Authentication" in str(error) else ""

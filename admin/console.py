@@ -4,6 +4,7 @@ On a terminal one line is drawn again and again; anywhere else, in a log, a line
 kinds only: file names and UIDs go to the file that `--details` names, and nowhere else.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -101,7 +102,14 @@ class DetailsFile:
         self._file: IO[str] | None = None
         if path is not None:
             # Names of files need not be text.
-            self._file = path.open("a" if add else "w", encoding="utf-8", errors="surrogateescape", newline="\n")
+            self._file = open(  # noqa: SIM115 - closed by __exit__
+                path,
+                "a" if add else "w",
+                encoding="utf-8",
+                errors="surrogateescape",
+                newline="\n",
+                opener=lambda name, flags: os.open(name, flags, 0o600),  # it identifies patients
+            )
 
     def __enter__(self) -> Self:
         return self

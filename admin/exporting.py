@@ -19,7 +19,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
 from shared.dicomweb.negotiation import Choice
-from shared.errors import CannotTranscode, NotFound
+from shared.errors import CannotTranscode, MalformedRow, NotFound
 from shared.model import Scope, StoredInstance
 from shared.services.progress import Progress, Tally
 from shared.services.retrieve import RetrieveService, not_found
@@ -41,10 +41,11 @@ class Exported(StrEnum):
     CANNOT_TRANSCODE = "failed: cannot be had in the transfer syntax"
     NO_BLOB = "failed: its blob is not there"
     NO_FILE_NAME = "failed: a UID that is no name for a file"
+    MALFORMED = "failed: studies, or the rest of them, because of a row that cannot be read"
 
 
 #: What should not be.
-FAULTS = frozenset({Exported.CANNOT_TRANSCODE, Exported.NO_FILE_NAME, Exported.NO_BLOB})
+FAULTS = frozenset({Exported.CANNOT_TRANSCODE, Exported.NO_FILE_NAME, Exported.NO_BLOB, Exported.MALFORMED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,12 @@ class Exporter:
 
     async def _export(self, scope: Scope, folder: Path) -> None:
         async def instances() -> AsyncIterator[StoredInstance]:
-            async for page in self.archive.index.pages_of(scope):
-                for instance in page:
-                    yield instance
+            try:
+                async for page in self.archive.index.pages_of(scope):
+                    for instance in page:
+                        yield instance
+            except MalformedRow as error:
+                self.tally.add(Exported.MALFORMED, error.row)
 
         async def write(instance: StoredInstance) -> None:
             result = await self._write(instance, folder)

@@ -14,6 +14,7 @@
     ├── UnsupportedMedia      the body, or a part of it, is not of a type that can be stored
     └── Unavailable           storage, or the issuer of tokens, is busy or unreachable; trying again later may work
     MalformedDicom            one instance cannot be read; the instance fails, not the request
+    MalformedRow              a row of the index is none that this service writes
     SettingError              a setting has a value the service cannot run with
 
 Only `ServiceError` is ever turned into a 4xx or 503 answer (`web/problems.py` holds the table). Anything else is
@@ -85,6 +86,14 @@ class Unavailable(ServiceError):
 
 class MalformedDicom(Exception):
     """The bytes of one instance are not a readable PS3.10 file."""
+
+
+class MalformedRow(Exception):
+    """A row of the index is not as docs/storage-format.md says; `row` is its RowKey, which holds UIDs."""
+
+    def __init__(self, row: str) -> None:
+        super().__init__("a row of the index is malformed: `python -m admin verify` says which")
+        self.row = row
 
 
 class SettingError(Exception):

@@ -54,6 +54,8 @@ class Verified(StrEnum):
     TEXT_MISSING = "DEFECT: text rows that are missing"
     TEXT_SURPLUS = "DEFECT: text rows of what is not stored"
     VOCABULARY_MISSING = "DEFECT: values that are missing in a vocabulary"
+    MALFORMED = "DEFECT: rows and notes that cannot be read, and what else they concern was not checked"
+    ASTRAY = "DEFECT: rows in another bucket than the one of their study"
     BUSY = "NOT CHECKED: studies that something in doubt kept changing in"
 
 

@@ -20,12 +20,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from shared.dicom.part10 import Part10Scanner
-from shared.errors import MalformedDicom, NotFound, ServiceError, SettingError, describe
+from shared.errors import MalformedDicom, MalformedRow, NotFound, ServiceError, SettingError, describe
 from shared.model import InstanceKey, NewInstance, StoredInstance
 from shared.services.judging import StoreRequest, prepare
 from shared.services.progress import Progress, Tally
@@ -65,12 +65,13 @@ class Rebuilding(StrEnum):
     ROW_ALONE = "rows whose blob is gone or has another length"
     UNREADABLE = "blobs that are not the instance they say they are"
     REFUSED = "instances that the index does not take"
+    MALFORMED = "rows and notes that cannot be read, with the studies that such a row is of"
     NO_OWNER = "blobs that do not say whose they are"
     FOREIGN = "blobs with names of another form"
 
 
 #: What should not be.
-FAULTS = frozenset({Rebuilding.ROW_ALONE, Rebuilding.UNREADABLE, Rebuilding.REFUSED})
+FAULTS = frozenset({Rebuilding.MALFORMED, Rebuilding.ROW_ALONE, Rebuilding.UNREADABLE, Rebuilding.REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class RebuildService:
         with Inventory() as inventory:
             now = self._moment().time
             before = _EVER if options.idle else now - SETTLED_AFTER
-            await self._take_stock(inventory, options, progress)
+            await self._take_stock(inventory, options, progress, tally)
             if options.removes:
                 await self._refuse_another_container(inventory, progress)
             tally.add(Rebuilding.FOREIGN, count=inventory.foreign)
@@ -117,7 +118,9 @@ class RebuildService:
             run = _Run(self._archive, self._moment, scanning, options.removes, before, inventory, progress, tally)
             await for_each(run.study, each_of(inventory.studies()), STUDIES_AT_ONCE)
 
-    async def _take_stock(self, inventory: Inventory, options: RebuildOptions, progress: Progress) -> None:
+    async def _take_stock(
+        self, inventory: Inventory, options: RebuildOptions, progress: Progress, tally: Tally[Rebuilding]
+    ) -> None:
         """List blobs and notes. Notes come last: what they name that was deleted meanwhile is in the listing still."""
         archive = self._archive
         # Blobs come first, so that of a container that does not exist no index is made.
@@ -129,7 +132,10 @@ class RebuildService:
         for notes in (archive.notes, options.old):
             if notes is not None:
                 async for _, _, note in notes.list_due(_EVER):
-                    inventory.note(note)
+                    if isinstance(note, MalformedRow):
+                        tally.add(Rebuilding.MALFORMED, note.row)
+                    else:
+                        inventory.note(note)
 
     async def _refuse_another_container(self, inventory: Inventory, progress: Progress) -> None:
         """Raises SettingError where most rows name blobs that are not there: it is the wrong container, or was lost."""
@@ -137,10 +143,11 @@ class RebuildService:
         rows = gone = 0
         async for studies in self._archive.index.list_studies():
             for study in studies:
-                async for page in self._archive.index.list_instances(study):
-                    rows += len(page)
-                    gone += sum(inventory.length_of(row.version) is None for row in page)
-                    progress.advance(len(page))
+                with suppress(MalformedRow):  # its turn comes
+                    async for page in self._archive.index.list_instances(study):
+                        rows += len(page)
+                        gone += sum(inventory.length_of(row.version) is None for row in page)
+                        progress.advance(len(page))
         if 2 * gone > rows:
             raise SettingError(
                 f"DICOM_CONTAINER: {gone} of {rows} rows name blobs that it does not hold; if it is the right one all "
@@ -202,7 +209,13 @@ class _Run:
     tally: Tally[Rebuilding]
 
     async def study(self, study: str) -> None:
-        """Rebuild one study."""
+        """Rebuild one study; one with a row that cannot be read is left alone, its blobs too."""
+        try:
+            await self._rebuild(study)
+        except MalformedRow as error:
+            self.tally.add(Rebuilding.MALFORMED, error.row)
+
+    async def _rebuild(self, study: str) -> None:
         async for page in self.archive.index.list_instances(study):
             for row in page:
                 await self._compare(row)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from shared.errors import describe
+from shared.errors import MalformedRow, describe
 from shared.services.delete import DeleteService
 from shared.storage.archive import Archive
 from shared.storage.notes import Garbage, Orphan, SweepNote, UnfinishedDelete
@@ -71,9 +71,11 @@ class SweepService:
                 _log_failure(error)
         return Swept(notes=done, failed=failed, blobs=blobs, texts=texts)
 
-    async def _work_off(self, note: SweepNote) -> int:
+    async def _work_off(self, note: SweepNote | MalformedRow) -> int:
         """Do what a note says; returns the number of blobs deleted."""
         match note:
+            case MalformedRow():
+                raise note
             case Garbage(blobs):
                 await self._archive.blobs.delete(blobs)
                 return len(blobs)
@@ -122,7 +124,10 @@ class SweepService:
         return len(orphans)
 
     async def _is_owned(self, version: BlobVersion) -> bool:
-        return version.owner is not None and await self._archive.owns(version.owner, version.version)
+        try:
+            return version.owner is not None and await self._archive.owns(version.owner, version.version)
+        except MalformedRow:  # nobody can tell, and the others must be looked at
+            return True
 
 
 def _log_failure(error: Exception) -> None:

@@ -11,7 +11,8 @@ an index is put right by making another one.
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from shared.model import Study
+from shared.errors import MalformedRow
+from shared.model import InstanceKey, StoredInstance, Study
 from shared.services.examining import FAULTS, Blob, Finding, Verified, examine, is_implied
 from shared.services.progress import Progress, Tally
 from shared.storage import keys
@@ -93,7 +94,10 @@ class VerifyService:
                     await bucket.verify(f"bucket {number} of {len(partitions)}")
             # Last: whoever took a row away while it was looked for has left a note by now.
             async for _, _, note in archive.notes.list_due(_EVER):
-                inventory.note(note)
+                if isinstance(note, MalformedRow):
+                    tally.add(Verified.MALFORMED, note.row)
+                else:
+                    inventory.note(note)
             tally.add(Verified.NOTED, count=inventory.count_noted())
             await self._verify_blobs(inventory, young, tally)
 
@@ -105,17 +109,24 @@ class VerifyService:
             elif (kind := await self._kind_of(version)) is not None:
                 tally.add(kind, version.version)
         for name, owner in inventory.doomed():
-            if owner is not None and await self._archive.owns(owner, name):
+            if owner is not None and (row := await self._row_of(owner)) is not None and row.version == name:
                 tally.add(Verified.BLOB_DOOMED, owner.study, owner.series, owner.instance, name)
 
     async def _kind_of(self, version: ListedVersion) -> Verified | None:
         """What is wrong with blobs that nobody named; None if they are named by now, or gone."""
         if version.owner is not None:
-            row = await self._archive.index.get_instance(version.owner)
+            row = await self._row_of(version.owner)
             if row is not None and row.version == version.version:
                 return None if set(version.blobs) <= set(blobs_of(row)) else Verified.SIDECAR_SURPLUS
         there = await in_parallel(self._archive.blobs.find, version.blobs)
         return Verified.NO_ROW if any(there) else None
+
+    async def _row_of(self, key: InstanceKey) -> StoredInstance | None:
+        """The row of an instance; None for one that cannot be read, which has been counted with its study."""
+        try:
+            return await self._archive.index.get_instance(key)
+        except MalformedRow:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +143,26 @@ class _Bucket:
         """Examine every study, and what is left when all have taken their rows."""
         ledger = self.listed.ledger
         self.progress.begin(f"Rows of {name}")
-        async for more in read_bucket(self.archive.table, self.partition, ledger):
-            self.progress.advance(more)
+        async for read in read_bucket(self.archive.table, self.archive.index, self.partition, ledger):
+            self.progress.advance(read.rows)
+            for kind, rows in ((Verified.MALFORMED, read.malformed), (Verified.ASTRAY, read.astray)):
+                for row in rows:
+                    self.tally.add(kind, row)
         self.progress.begin(f"Studies of {name}", ledger.count_studies())
         await for_each(self._verify_study, each_of(ledger.studies()), STUDIES_AT_ONCE)
         await for_each(self._verify_left, each_of(ledger.left()), STUDIES_AT_ONCE)
 
     async def _verify_study(self, study: str) -> None:
-        findings, instances = await examine(self.archive.index, study, None, self.listed)
+        self.progress.advance()
         self.tally.add(Verified.STUDIES)
+        try:
+            findings, instances = await examine(self.archive.index, study, None, self.listed)
+        except MalformedRow as error:
+            self.tally.add(Verified.MALFORMED, error.row)
+            return
         self.tally.add(Verified.INSTANCES, count=instances)
         if findings:
             await self._settle(study, self._examine_again)
-        self.progress.advance()
 
     async def _examine_again(self, study: str) -> list[Finding]:
         backlog = await self._backlog_of(await self.archive.index.get_study(study))
@@ -158,7 +176,10 @@ class _Bucket:
             found = []
             for row in rows:
                 backlog = await self._backlog(study, keys.time_of_search_row(row))
-                if await is_implied(self.archive.index, row, backlog):
+                try:
+                    if await is_implied(self.archive.index, row, backlog):
+                        continue
+                except MalformedRow:  # counted with the study
                     continue
                 if await self.archive.table.get(self.partition, row, select=["PartitionKey"]) is not None:
                     is_text = row.split("!")[1].endswith("t")
@@ -180,7 +201,10 @@ class _Bucket:
 
     async def _tag(self, study: str) -> tuple[str, str] | None:
         """What changes with every commit of a study, and with every transaction that works off its backlog."""
-        found = await self.archive.index.get_study(study)
+        try:
+            found = await self.archive.index.get_study(study)
+        except MalformedRow:  # counted with the study
+            return None
         return (found.tag, str(await self._backlog_of(found))) if found else None
 
     async def _backlog_of(self, study: Study | None) -> Backlog | None:
@@ -189,4 +213,7 @@ class _Bucket:
     async def _backlog(self, study: str, time: str) -> Backlog | None:
         """What is left to do for the text rows of a study that was first stored at a time; it may be gone."""
         row = await self.archive.table.get(self.partition, keys.backlog_row(time, study))
-        return backlog_of(row.columns) if row else None
+        try:
+            return backlog_of(row) if row else None
+        except MalformedRow:  # counted with the bucket
+            return None

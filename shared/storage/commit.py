@@ -298,7 +298,7 @@ class Committer:
             row = None if done else await self._table.get(partition, key)
         if row is None:
             return replace(state, backlog=None)
-        return replace(state, backlog=backlog_of(row.columns), etags={**state.etags, key: row.etag})
+        return replace(state, backlog=backlog_of(row), etags={**state.etags, key: row.etag})
 
     async def _pause(self, attempt: int) -> None:
         if attempt > 1:

@@ -92,6 +92,20 @@ def study_of_row(row: str) -> str:
     return row.split("!")[1]
 
 
+def owner_of_row(row: str) -> str | None:
+    """The StudyInstanceUID in a RowKey of any kind; empty for a vocabulary's, None for one of no form there is."""
+    match row.split("!"):
+        case ["s", study] | ["e", study, _] | ["i", study, _, _]:
+            return study or None
+        case ["x", "studies" | "backlog", _, study] | ["x", _, _, _, study] | ["x", _, _, _, study, _]:
+            return study or None
+        case ["x", _, _, _, study, _, _]:
+            return study or None
+        case ["v", _, _]:
+            return ""
+    return None
+
+
 def series_row(study: str, series: str) -> str:
     """RowKey of a series."""
     return f"e!{study}!{series}"
@@ -172,6 +186,11 @@ def text_family(tag: str) -> str:
 def backlog_row(time: str, study: str) -> str:
     """RowKey of what is left to do for the text rows of a study; `time` from `newest_first`."""
     return f"x!backlog!{time}!{study}"
+
+
+def is_backlog_row(row: str) -> bool:
+    """Whether a RowKey is that of a backlog."""
+    return row.startswith("x!backlog!")
 
 
 def backlog_rows() -> KeyRange:

@@ -8,12 +8,16 @@ left belongs to none.
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Self
 
+from shared.errors import MalformedRow
 from shared.storage import keys
+from shared.storage.index import Index
 from shared.storage.inventory import workspace
 from shared.storage.table import IndexTable, Row
+from shared.storage.texts import backlog_of
 
 #: Rows that are given at a time.
 PAGE = 1000
@@ -40,12 +44,12 @@ class Ledger:
         """Add search rows, or rows of the vocabulary."""
         self._write(
             "INSERT OR REPLACE INTO found VALUES (?, ?, ?)",
-            [(row.key, digest_of(row.columns), _study_of(row.key)) for row in rows],
+            [(row.key, digest_of(row.columns), keys.owner_of_row(row.key)) for row in rows],
         )
 
     def add_studies(self, rows: Iterable[Row]) -> None:
         """Add the studies that rows of studies, series or instances belong to."""
-        self._write("INSERT OR IGNORE INTO study VALUES (?)", [(keys.study_of_row(row.key),) for row in rows])
+        self._write("INSERT OR IGNORE INTO study VALUES (?)", [(keys.owner_of_row(row.key),) for row in rows])
 
     def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         self._database.executemany(statement, rows)
@@ -82,24 +86,54 @@ class Ledger:
                 yield study, [key for _, key in rows]
 
 
-def _study_of(row: str) -> str:
-    """The study a row belongs to; none has one of the vocabulary."""
-    return "" if row.startswith("v!") else keys.key_of_search_row(row).uids[0]
-
-
 def digest_of(columns: Mapping[str, Any]) -> bytes:
     """A digest of 16 bytes of the columns of a row."""
     text = json.dumps(columns, sort_keys=True, default=repr)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-async def read_bucket(table: IndexTable, partition: str, ledger: Ledger) -> AsyncIterator[int]:
-    """Read the keys of a bucket, and digests of its search rows, into a ledger; yields how many rows more there are."""
+@dataclass(slots=True)
+class Read:
+    """Some rows of a bucket that were read: how many, and the RowKeys of those that are in no ledger."""
+
+    rows: int
+    malformed: list[str] = field(default_factory=list)
+    #: Rows of studies that belong into another bucket.
+    astray: list[str] = field(default_factory=list)
+
+
+async def read_bucket(table: IndexTable, index: Index, partition: str, ledger: Ledger) -> AsyncIterator[Read]:
+    """Read the keys of a bucket, and digests of its search rows, into a ledger; yields what more has been read."""
     for rows in keys.rows_of_studies():
         async for page in table.pages(partition, rows, select=["PartitionKey"]):
-            ledger.add_studies(page)
-            yield len(page)
+            read = Read(len(page))
+            ledger.add_studies([row for row in page if await _belongs(row, index, partition, read)])
+            yield read
     for rows in keys.rows_of_searches():
         async for page in table.pages(partition, rows):
-            ledger.add(page)
-            yield len(page)
+            read = Read(len(page))
+            ledger.add([row for row in page if await _belongs(row, index, partition, read)])
+            yield read
+
+
+async def _belongs(row: Row, index: Index, partition: str, read: Read) -> bool:
+    """Whether a row is one that there may be in a bucket; else it is written down."""
+    study = keys.owner_of_row(row.key)
+    if study is None or _is_broken_backlog(row):
+        read.malformed.append(row.key)
+        return False
+    if study and await index.partition_of(study) != partition:
+        read.astray.append(row.key)
+        return False
+    return True
+
+
+def _is_broken_backlog(row: Row) -> bool:
+    """Whether a row is a backlog that cannot be read; of other search rows the columns are compared later."""
+    if not keys.is_backlog_row(row.key):
+        return False
+    try:
+        backlog_of(row)
+    except MalformedRow:
+        return True
+    return False

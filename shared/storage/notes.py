@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.errors import Unavailable
+from shared.errors import MalformedRow, Unavailable
 from shared.model import InstanceKey, StoredInstance
 from shared.storage import keys
 from shared.storage.index import ABOUT_ITSELF, Index
-from shared.storage.rows import blobs_of
-from shared.storage.table import Column, Committed, IndexTable, Operation
+from shared.storage.rows import blobs_of, number_of, reading
+from shared.storage.table import Column, Committed, IndexTable, Operation, Row
 
 _ORPHANS_ROW = "orphans"
 
@@ -83,16 +83,26 @@ def note_columns(note: SweepNote) -> dict[str, Column]:
             return {"kind": "delete", "study": study, "seriesUid": series or "", "before": before}
 
 
-def note_of(columns: Mapping[str, Any]) -> SweepNote:
-    """The note in the columns of a sweep row."""
+def note_of(row: Row) -> SweepNote | MalformedRow:
+    """The note in a sweep row; or what is to be said of it, for one that nobody can read must not hide the others."""
+    try:
+        with reading(row.key):
+            return _note_of(row.columns)
+    except MalformedRow as error:
+        return error
+
+
+def _note_of(columns: Mapping[str, Any]) -> SweepNote:
     match columns["kind"]:
         case "garbage":
             return Garbage(tuple(columns["blobs"].split()))
         case "orphan":
             owner = keys.key_of_instance_row(columns["owner"])
             return Orphan(tuple(columns["blobs"].split()), columns["version"], owner)
+        case "delete":
+            return UnfinishedDelete(columns["study"], columns["seriesUid"] or None, number_of(columns["before"]))
         case _:
-            return UnfinishedDelete(columns["study"], columns["seriesUid"] or None, columns["before"])
+            raise ValueError("a note of no kind that there is")
 
 
 def garbage_of(instances: Sequence[StoredInstance]) -> Garbage:
@@ -114,18 +124,18 @@ class Notes:
         if not isinstance(answer, Committed):
             raise Unavailable("the index does not take a note")
 
-    async def list_due(self, now: int) -> AsyncIterator[tuple[str, str, SweepNote]]:
+    async def list_due(self, now: int) -> AsyncIterator[tuple[str, str, SweepNote | MalformedRow]]:
         """All work that is due: partition, RowKey and note."""
         for partition in await self._index.partitions():
             async for page in self._table.pages(partition, keys.sweep_rows_due(now)):
                 for row in page:
-                    yield partition, row.key, note_of(row.columns)
+                    yield partition, row.key, note_of(row)
 
-    async def list_beside(self, study: str) -> AsyncIterator[SweepNote]:
+    async def list_beside(self, study: str) -> AsyncIterator[SweepNote | MalformedRow]:
         """All work, due or not, in the partition of a study: its own notes and those of the studies beside it."""
         async for page in self._table.pages(await self._index.partition_of(study), keys.sweep_rows()):
             for row in page:
-                yield note_of(row.columns)
+                yield note_of(row)
 
     async def delete(self, partition: str, key: str) -> None:
         """Strike off work that is done; no error if it is gone already."""

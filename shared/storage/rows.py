@@ -4,9 +4,11 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from shared.errors import MalformedRow
 from shared.model import JsonDataSet, NewInstance, Series, StoredInstance, Study
 from shared.storage import keys
 from shared.storage.table import MAX_BINARY_COLUMN, MAX_TEXT_COLUMN, Column, Row
@@ -25,6 +27,15 @@ INSTANCE_COLUMNS = (
 )
 
 
+@contextmanager
+def reading(row: str) -> Iterator[None]:
+    """Whatever goes wrong with the columns of a row, by its RowKey, is MalformedRow."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedRow(row) from error
+
+
 def study_columns(study: Study) -> dict[str, Column]:
     """Columns of a study row."""
     return {
@@ -39,18 +50,19 @@ def study_columns(study: Study) -> dict[str, Column]:
 
 
 def study_of(uid: str, columns: Mapping[str, Any]) -> Study:
-    """A study from the columns of its row."""
-    series, instance = columns["newest"].split("!")
-    return Study(
-        uid=uid,
-        created=columns["created"],
-        tag=columns["tag"],
-        instances=columns["instances"],
-        series=columns["series"],
-        modalities=json.loads(columns["modalities"]),
-        attributes=json.loads(columns["attributes"]),
-        newest=(series, instance),
-    )
+    """A study from the columns of its row. Raises MalformedRow."""
+    with reading(keys.study_row(uid)):
+        series, instance = columns["newest"].split("!")
+        return Study(
+            uid=uid,
+            created=number_of(columns["created"]),
+            tag=columns["tag"],
+            instances=number_of(columns["instances"]),
+            series=number_of(columns["series"]),
+            modalities=_object_of(columns["modalities"]),
+            attributes=_object_of(columns["attributes"]),
+            newest=(series, instance),
+        )
 
 
 def series_columns(series: Series) -> dict[str, Column]:
@@ -65,16 +77,17 @@ def series_columns(series: Series) -> dict[str, Column]:
 
 
 def series_of(study: str, uid: str, columns: Mapping[str, Any]) -> Series:
-    """A series from the columns of its row."""
-    return Series(
-        study=study,
-        uid=uid,
-        created=columns["created"],
-        tag=columns["tag"],
-        instances=columns["instances"],
-        attributes=json.loads(columns["attributes"]),
-        newest=columns["newest"],
-    )
+    """A series from the columns of its row. Raises MalformedRow."""
+    with reading(keys.series_row(study, uid)):
+        return Series(
+            study=study,
+            uid=uid,
+            created=number_of(columns["created"]),
+            tag=columns["tag"],
+            instances=number_of(columns["instances"]),
+            attributes=_object_of(columns["attributes"]),
+            newest=columns["newest"],
+        )
 
 
 def sidecars_of(instance: NewInstance) -> dict[str, bytes]:
@@ -111,23 +124,24 @@ def instance_columns(instance: NewInstance, created: int) -> dict[str, Column]:
 
 
 def instance_of(row: Row) -> StoredInstance:
-    """An instance from its row."""
+    """An instance from its row. Raises MalformedRow."""
     columns = row.columns
-    return StoredInstance(
-        key=keys.key_of_instance_row(row.key),
-        version=columns["version"],
-        length=columns["length"],
-        transfer_syntax=columns["transferSyntax"],
-        sop_class=columns["sopClass"],
-        created=columns["created"],
-        metadata=columns.get("metadata"),
-        frames=columns.get("frames"),
-        metadata_apart=bool(columns.get("metadataApart")),
-        frames_apart=bool(columns.get("framesApart")),
-        bulk=columns.get("bulk"),
-        bulk_apart=bool(columns.get("bulkApart")),
-        number=columns.get("number") or "",
-    )
+    with reading(row.key):
+        return StoredInstance(
+            key=keys.key_of_instance_row(row.key),
+            version=columns["version"],
+            length=number_of(columns["length"]),
+            transfer_syntax=columns["transferSyntax"],
+            sop_class=columns["sopClass"],
+            created=number_of(columns["created"]),
+            metadata=columns.get("metadata"),
+            frames=columns.get("frames"),
+            metadata_apart=bool(columns.get("metadataApart")),
+            frames_apart=bool(columns.get("framesApart")),
+            bulk=columns.get("bulk"),
+            bulk_apart=bool(columns.get("bulkApart")),
+            number=columns.get("number") or "",
+        )
 
 
 def blobs_of(instance: StoredInstance) -> list[str]:
@@ -161,6 +175,20 @@ def attributes_text(attributes: JsonDataSet) -> str:
 def text_units(text: str) -> int:
     """UTF-16 code units, by which the service measures a column."""
     return len(text.encode("utf-16-le", "replace")) // 2
+
+
+def number_of(column: object) -> int:
+    """A column that holds a number. Raises TypeError for one that holds anything else."""
+    if not isinstance(column, int):
+        raise TypeError("this column holds no number")
+    return column
+
+
+def _object_of(column: str) -> dict[str, Any]:
+    value = json.loads(column)
+    if not isinstance(value, dict):
+        raise TypeError("this column holds no JSON object")
+    return value
 
 
 def _dump(value: Any) -> str:

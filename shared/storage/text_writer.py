@@ -45,7 +45,7 @@ class LeftBacklog:
 
 async def work_off(table: IndexTable, left: LeftBacklog) -> bool:
     """Work off a backlog that somebody left; as `write_texts`. One that has to stay is left alone."""
-    backlog = backlog_of(left.row.columns)
+    backlog = backlog_of(left.row)
     if backlog.kept:
         return False
     return await write_texts(table, left.partition, left.row.key, backlog, left.row.etag)
@@ -56,7 +56,9 @@ async def left_backlogs(table: IndexTable, partitions: Sequence[str], now: int) 
     for partition in partitions:
         async for page in table.pages(partition, keys.backlog_rows(), page_size=BACKLOG_PAGE):
             for row in page:
-                if row.columns["since"] + LEFT_AFTER <= now:
+                since = row.columns.get("since")
+                # A malformed one is given, too, so that it is told of.
+                if not isinstance(since, int) or since + LEFT_AFTER <= now:
                     yield LeftBacklog(partition, row)
 
 
@@ -111,7 +113,7 @@ class _Work:
         row = await self._table.get(self._partition, self._key)
         if row is None:
             return "done"
-        if backlog_of(row.columns) != self._backlog:
+        if backlog_of(row) != self._backlog:
             return "changed"
         self._etag = row.etag
         removed = [each for each in self._left if each.kind == "delete"]

@@ -25,8 +25,8 @@ from typing import Any
 from shared.dicom.attributes import SearchAttribute
 from shared.storage import keys
 from shared.storage.keys import KeyRange
-from shared.storage.rows import text_units
-from shared.storage.table import MAX_TEXT_COLUMN, Column
+from shared.storage.rows import number_of, reading, text_units
+from shared.storage.table import MAX_TEXT_COLUMN, Column, Row
 
 #: Characters of one text that can be found by what is inside it: more than a person name of three groups may have
 #: (PS3.5 §6.2). Bounds the rows of a study with hostile texts.
@@ -123,9 +123,13 @@ class Backlog:
         return {"since": self.since, "add": _dump(self.add), "drop": _dump(self.drop), "kept": int(self.kept)}
 
 
-def backlog_of(columns: Mapping[str, Any]) -> Backlog:
-    """The backlog in the columns of its row."""
-    return Backlog(columns["since"], _load(columns["add"]), _load(columns["drop"]), bool(columns["kept"]))
+def backlog_of(row: Row) -> Backlog:
+    """The backlog in its row. Raises MalformedRow."""
+    columns = row.columns
+    with reading(row.key):
+        return Backlog(
+            number_of(columns["since"]), _load(columns["add"]), _load(columns["drop"]), bool(columns["kept"])
+        )
 
 
 def backlog_between(

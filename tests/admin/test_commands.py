@@ -45,7 +45,7 @@ class Admin:
         output, errors = process.communicate(timeout=120)
         for uid in (ONE, TWO):
             assert f"{uid}." not in output + errors
-        assert "Traceback" not in errors
+        assert "Traceback" not in errors, errors
         return process.returncode, output, errors
 
 
@@ -135,7 +135,7 @@ def test_an_import_is_stopped_by_ctrl_c_and_gone_on_with(admin: Admin, tmp_path:
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors, errors
     assert errors.endswith("python -m admin: stopped; the same command goes on with what is left\n")
     before = counts(output)["stored"]
     assert 0 < before < 1200

@@ -74,5 +74,6 @@ def test_names_in_the_details_cannot_be_taken_for_something_else(tmp_path: Path)
     with DetailsFile(tmp_path / "details") as details:
         details.add("apples", "red\tgreen\nyellow", "caf\udce9")
     assert (tmp_path / "details").read_bytes() == b"apples\tred\\tgreen\\nyellow\tcaf\xe9\n"
+    assert (tmp_path / "details").stat().st_mode & 0o777 == 0o600
     with DetailsFile(None) as details:
         details.add("apples", "red")

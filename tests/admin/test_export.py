@@ -9,6 +9,8 @@ from admin.exporting import Exported, Exporter
 from admin.sources import FolderSource
 from shared.errors import NotFound, Unavailable
 from shared.model import InstanceKey, NewInstance, Scope
+from shared.storage import keys
+from shared.storage.table import Operation
 from tests.admin.conftest import Silence, Tally
 from tests.admin.test_import import import_all
 from tests.admin.test_rebuild import ONE, THREE, TWO, fill, of
@@ -45,6 +47,14 @@ async def test_a_study_or_series_is_written_byte_for_byte(services: Services, tm
     assert tree(tmp_path / "c") == {f"{ONE}.2/{ONE}.2.1.dcm": two}
     with pytest.raises(NotFound):
         await export(services, tmp_path, Scope(ONE, "1.9"))
+
+
+async def test_a_row_that_cannot_be_read_costs_only_its_study(services: Services, tmp_path: Path) -> None:
+    broken, _ = await services.put_well(of(ONE, 1, 1), of(TWO, 1, 1))
+    partition = await services.archive.index.partition_of(ONE)
+    await services.bench.table.commit(partition, [Operation("put", keys.instance_row(broken), {"version": "x"})])
+    assert await export(services, tmp_path, None) == {Exported.WRITTEN: 1, Exported.MALFORMED: 1}
+    assert tree(tmp_path) == {f"{TWO}/{TWO}.1/{TWO}.1.1.dcm": of(TWO, 1, 1)}
 
 
 async def test_what_is_exported_and_imported_again_is_the_same(

@@ -18,6 +18,7 @@ from shared.services.rebuild import COMMIT_AFTER, SETTLED_AFTER, Rebuilding
 from shared.storage import keys
 from shared.storage.commit import CommitResult
 from shared.storage.notes import Garbage, Orphan
+from shared.storage.table import Operation
 from tests.admin.conftest import index_rows, rebuild
 from tests.builders import encapsulated, instance
 from tests.services.conftest import Services, odd_instance, scope_of
@@ -331,6 +332,26 @@ async def test_a_blob_that_is_not_what_it_says_gets_no_row_and_is_not_swept_away
     found = await rebuild(anew, idle=True)
     assert found == {Rebuilding.UNREADABLE: 2, Rebuilding.FOREIGN: 1}
     assert await anew.bench.rows("i!") == await anew.bench.rows("g!") == []
+
+
+async def test_rows_and_notes_that_cannot_be_read_leave_the_rest_to_be_rebuilt(
+    services: Services, anew: Services
+) -> None:
+    await services.put_well(of(ONE, 1, 1), of(ONE, 1, 2), of(TWO, 1, 1))
+    broken = InstanceKey(ONE, f"{ONE}.1", f"{ONE}.1.1")
+    table, partition = services.bench.table, await services.archive.index.partition_of(ONE)
+    await table.commit(partition, [Operation("put", keys.instance_row(broken), {"length": 1})])
+    await table.commit(partition, [Operation("put", "g!0000000000001!a", {"kind": "zork"})])
+    row = await services.archive.index.get_instance(InstanceKey(TWO, f"{TWO}.1", f"{TWO}.1.1"))
+    assert row is not None
+    other = await services.archive.index.partition_of(TWO)
+    await table.commit(other, [Operation("delete", keys.instance_row(row.key))])
+    blobs = await services.bench.blobs()
+    assert await rebuild(services, idle=True, removes=True) == {Rebuilding.ADDED: 1, Rebuilding.MALFORMED: 2}
+    found = await rebuild(anew, idle=True, old=services.archive.notes)
+    assert found == {Rebuilding.ADDED: 3, Rebuilding.MALFORMED: 1}
+    assert await services.bench.blobs() == blobs
+    assert await services.bench.rows("g!") == ["g!0000000000001!a"]
 
 
 async def test_a_surplus_sidecar_is_left_to_the_sweep(services: Services, anew: Services) -> None:

@@ -236,9 +236,65 @@ async def test_text_rows_that_a_backlog_speaks_of_are_in_order(
     assert await verify(services) == ({}, [])
     (row,) = [each for each in await services.bench.rows("x!backlog!") if each.endswith(ONE)]
     found = await services.bench.table.get(await services.archive.index.partition_of(ONE), row)
-    assert found is not None and backlog_of(found.columns).add
+    assert found is not None and backlog_of(found).add
     await change(services, Operation("delete", row))
     assert (await verify(services))[0].keys() == {Verified.TEXT_MISSING, Verified.TEXT_SURPLUS}
+
+
+# What nobody can read
+
+TABLE_ROWS = {
+    "the study": (f"s!{ONE}", {"attributes": "[1]"}),
+    "a study without numbers": (f"s!{ONE}", {"instances": "two"}),
+    "the series": (f"e!{ONE}!{SERIES}", {"attributes": "no JSON"}),
+    "the instance": (keys.instance_row(KEY), {"length": "12"}),
+    "a series of no study": (f"e!{ONE}", {}),
+    "a note of no kind": ("g!0000000000001!a", {"kind": "zork"}),
+    "a note without columns": ("g!0000000000001!b", {}),
+    "a note of an owner without UIDs": (
+        "g!0000000000001!c",
+        {"kind": "orphan", "blobs": "x", "version": "x", "owner": "i!1"},
+    ),
+    "a search row of nothing": ("x!00100020", {}),
+    "a search row without UIDs": ("x!00100020!p1!0", {}),
+    "a search row of too many UIDs": ("x!00100020!p1!0!1!2!3!4", {}),
+    "a value of no vocabulary": ("v!", {}),
+    "a backlog without columns": (f"x!backlog!0!{ONE}", {}),
+    "a backlog of no texts": (f"x!backlog!0!{ONE}", {"since": 1, "add": "[1]", "drop": "[]", "kept": 0}),
+}
+
+
+@pytest.mark.parametrize("what", TABLE_ROWS)
+async def test_what_cannot_be_read_is_named_and_hides_nothing_of_other_studies(services: Services, what: str) -> None:
+    row, columns = TABLE_ROWS[what]
+    await services.put_well(of(ONE, 1, 1), of(ONE, 2, 1), of("1.9", 1, 1))
+    await services.archive.blobs.delete([await version_of(services, InstanceKey("1.9", "1.9.1", "1.9.1.1"))])
+    partition = await services.archive.index.partition_of(ONE)
+    found = await services.bench.table.get(partition, row)
+    await change(services, Operation("put", row, {**(found.columns if found else {}), **columns}))
+    counts, details = await verify(services)
+    assert counts == {Verified.MALFORMED: 1, Verified.BLOB_GONE: 1}
+    assert ("malformed", row) in details
+
+
+async def test_rows_in_another_bucket_than_their_study(services: Services) -> None:
+    await services.put_well(of(ONE, 1, 1))
+    index, table = services.archive.index, services.bench.table
+    home = await index.partition_of(ONE)
+    other = next(each for each in await index.partitions() if each != home)
+    rows = [
+        row
+        for kinds in (keys.rows_of_studies(), keys.rows_of_searches())
+        for each in kinds
+        async for page in table.pages(home, each)
+        for row in page
+        if not row.key.startswith("v!")
+    ]
+    for row in rows:
+        await table.commit(other, [Operation("put", row.key, row.columns)])
+    counts, details = await verify(services)
+    assert counts == {Verified.ASTRAY: len(rows)}
+    assert {name for _, name in details} == {row.key for row in rows}
 
 
 # Beside others

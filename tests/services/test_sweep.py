@@ -13,6 +13,7 @@ from shared.services.delete import UNFINISHED_AFTER
 from shared.services.sweep import Swept
 from shared.storage import keys
 from shared.storage.notes import UnfinishedDelete
+from shared.storage.table import Operation
 from shared.storage.text_writer import LEFT_AFTER
 from tests.builders import INSTANCE, SERIES, STUDY, instance
 from tests.services.conftest import AS_STORED, DAY, Services, choosing, scope_of
@@ -217,6 +218,29 @@ async def test_garbage_that_cannot_be_deleted_is_tried_again_and_stops_no_other(
     assert await services.bench.blobs() == []
 
 
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        ("g!0000000000000!a", {"kind": "zork"}),
+        ("g!0000000000000!a", {}),
+        ("g!0000000000000!a", {"kind": "orphan", "blobs": "", "version": "", "owner": "i!1.1"}),
+        ("x!backlog!0!1.1", {}),
+        ("x!backlog!0!1.1", {"since": "then", "add": "[]", "drop": "[]", "kept": 0}),
+    ],
+)
+async def test_work_that_nobody_can_read_stays_and_stops_no_other(
+    services: Services, row: str, columns: dict[str, Any]
+) -> None:
+    await services.put_well(instance(study="1.2", sop="1.2.1"))
+    await services.delete.delete(Scope("1.2"))
+    services.clock.now += services.clock.grace
+    first, *_ = await services.archive.index.partitions()
+    await services.bench.table.commit(first, [Operation("put", row, columns)])
+    assert await services.sweep.sweep() == Swept(notes=1, failed=1, blobs=1)
+    assert await services.sweep.sweep() == Swept(failed=1)
+    assert await services.bench.table.get(first, row) is not None
+
+
 # Orphans
 
 
@@ -243,6 +267,16 @@ async def test_orphans_are_found_once_they_are_old_and_then_deleted(services: Se
     assert await services.sweep.sweep() == Swept(notes=2, blobs=3)
     assert await services.bench.blobs() == [stored.version]
     assert (await services.sweep.find_orphans()).orphans == 0
+
+
+async def test_the_blobs_of_an_instance_whose_row_cannot_be_read_are_no_orphans(services: Services) -> None:
+    (key,) = await services.put_well(instance())
+    broken = Operation("put", keys.instance_row(key), {"version": "x"})
+    await services.bench.table.commit(await services.archive.index.partition_of(key.study), [broken])
+    await orphan(services, "1.2.9")
+    services.clock.now += DAY
+    assert (await services.sweep.find_orphans()).orphans == 1
+    assert len(await services.bench.blobs()) == 2
 
 
 async def test_a_blob_whose_store_was_only_slow_is_kept(services: Services) -> None:

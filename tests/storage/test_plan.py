@@ -8,7 +8,7 @@ from shared.storage.notes import UnfinishedDelete, note_columns, note_of
 from shared.storage.plan import Moment, StudyState, newest_values, plan_delete, plan_store
 from shared.storage.rows import attributes_text, study_columns, study_of
 from shared.storage.search_rows import series_search_rows, study_search_rows
-from shared.storage.table import MAX_TEXT_COLUMN
+from shared.storage.table import MAX_TEXT_COLUMN, Row
 from tests.storage.instances import instance
 
 NOW = Moment(1_700_000_000_000_000, "tag1", 1_700_003_600_000_000)
@@ -151,4 +151,4 @@ def test_attributes_that_do_not_fit_lose_the_values_of_the_longest() -> None:
 
 def test_notes_come_back_as_they_were_written() -> None:
     for note in (UnfinishedDelete("1.2", "1.2.3", 5), UnfinishedDelete("1.2", None, 5)):
-        assert note_of(note_columns(note)) == note
+        assert note_of(Row("g!1!x", "", note_columns(note))) == note

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from shared.dicom.attributes import SEARCHABLE, SearchAttribute
 from shared.dicom.matching import Fuzzy, Wildcard, fold, satisfies, words
 from shared.storage import keys
+from shared.storage.table import Row
 from shared.storage.texts import (
     MAX_TEXT,
     Backlog,
@@ -118,7 +119,7 @@ def test_whatever_was_left_undone_the_rows_become_those_of_the_last_texts(
 @given(st.frozensets(st.builds(Texts, st.just("00100020"), st.just("t"), st.just(("1", "2")), st.tuples(TEXTS))))
 def test_backlogs_come_back_as_they_were_written(some: frozenset[Texts]) -> None:
     backlog = Backlog(17, some, frozenset(), kept=True)
-    assert backlog_of(backlog.columns()) == backlog
+    assert backlog_of(Row("x!backlog!1!1.2", "", backlog.columns())) == backlog
 
 
 def test_a_backlog_that_does_not_fit_its_columns_says_so() -> None:
