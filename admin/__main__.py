@@ -2,7 +2,10 @@
 
 import sys
 
-from admin.cli import main
+from admin.stopping import end_on_ctrl_c
 
 if __name__ == "__main__":
+    end_on_ctrl_c()
+    from admin.cli import main  # takes a second
+
     sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ standard output, how far it has come on standard error. Exit codes:
     1    done, but something is not as it should be: the table says what
     2    an argument or setting is wrong; nothing was done
     3    storage could not be reached or did not do its work; what was done is done, and can be gone on with
-    130  stopped by Ctrl-C; likewise
+    130  stopped by Ctrl-C; likewise. A second Ctrl-C does not wait for what is under way
 """
 
 import argparse
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
-from admin import commands
+from admin import commands, stopping
 from shared.app import keep_identifiers_out_of_logs
 from shared.errors import MalformedRow, NotFound, ServiceError, SettingError
 
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str]) -> int:
     # Of credentials that do not work it says which it tried, in many lines; the sentence below has to do.
     logging.getLogger("azure").setLevel(logging.CRITICAL)
     try:
-        return 0 if asyncio.run(chosen.run(chosen)) else 1
+        return 0 if stopping.run(chosen.run(chosen)) else 1
     except SettingError as error:
         return _fail(2, str(error))
     except OSError as error:
@@ -191,8 +191,8 @@ def main(arguments: Sequence[str]) -> int:
     except ServiceError as error:
         hint = " Sign in first, with `az login`." if "Authentication" in str(error) else ""
         return _fail(3, f"{error}.{hint}")
-    except KeyboardInterrupt:
-        return _fail(130, "stopped; the same command goes on with what is left")
+    except asyncio.CancelledError:
+        return _fail(stopping.STOPPED, "stopped; the same command goes on with what is left")
 
 
 def _fail(code: int, sentence: str) -> int:

@@ -105,6 +105,7 @@ class DetailsFile:
             self._file = open(  # noqa: SIM115 - closed by __exit__
                 path,
                 "a" if add else "w",
+                buffering=1,  # lines: whoever is stopped at once has told what he found
                 encoding="utf-8",
                 errors="surrogateescape",
                 newline="\n",

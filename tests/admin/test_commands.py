@@ -121,8 +121,8 @@ def test_what_is_not_as_it_should_be_is_counted_and_told_in_the_details(
     ]
 
 
-def test_an_import_is_stopped_by_ctrl_c_and_gone_on_with(admin: Admin, tmp_path: Path) -> None:
-    folder, journal = tmp_path / "in", tmp_path / "journal"
+def half_an_import(admin: Admin, folder: Path, journal: Path) -> "subprocess.Popen[str]":
+    """An import of 1200 files of which some are stored."""
     folder.mkdir()
     for number in range(1200):
         (folder / f"{number}.dcm").write_bytes(of(ONE, 1, number))
@@ -132,6 +132,12 @@ def test_an_import_is_stopped_by_ctrl_c_and_gone_on_with(admin: Admin, tmp_path:
     deadline = time.monotonic() + 60
     while not (journal.exists() and journal.stat().st_size > empty) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return process
+
+
+def test_an_import_is_stopped_by_ctrl_c_and_gone_on_with(admin: Admin, tmp_path: Path) -> None:
+    folder, journal = tmp_path / "in", tmp_path / "journal"
+    process = half_an_import(admin, folder, journal)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -146,6 +152,41 @@ def test_an_import_is_stopped_by_ctrl_c_and_gone_on_with(admin: Admin, tmp_path:
     assert found["stored"] + found.get("stored already (45070)", 0) == 1200 - before
     code, output, _ = admin("verify")
     assert (code, counts(output)) == (0, {"studies": 1, "instances": 1200, "blobs": 1200})
+
+
+@pytest.mark.parametrize("wait", [0, 0.02, 0.1])
+def test_a_second_ctrl_c_ends_an_import_at_once(admin: Admin, tmp_path: Path, wait: float) -> None:
+    folder, journal = tmp_path / "in", tmp_path / "journal"
+    process = half_an_import(admin, folder, journal)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(wait)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors, errors
+    assert "python -m admin: stopped" in errors
+
+    code, output, _ = admin("import", folder, "--journal", journal)
+    found = counts(output)
+    assert (code, sum(found.values())) == (0, 1200)
+    code, output, _ = admin("verify")
+    assert (code, counts(output)["instances"]) == (0, 1200)
+
+
+def test_ctrl_c_before_a_command_has_begun_says_nothing() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "admin", "verify"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("| shared" in line.replace("  ", "") for line in process.stderr), "what takes long is being imported"
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert (output, process.returncode) == ("", -signal.SIGINT)
+    assert all(line.startswith("import time:") for line in errors.splitlines()[:-1])
 
 
 @pytest.mark.parametrize(
