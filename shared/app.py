@@ -99,8 +99,8 @@ class Application:
             return
         retrieve, pixels, window = services.retrieve, services.pixels, services.settings.download_window
         self.store = StoreHandlers(services.store)
-        self.retrieve = RetrieveHandlers(retrieve, _new_boundary, window)
-        self.bulkdata = BulkdataHandlers(BulkdataService(retrieve, pixels), retrieve, _new_boundary, window)
+        self.retrieve = RetrieveHandlers(retrieve, _new_hex, window)
+        self.bulkdata = BulkdataHandlers(BulkdataService(retrieve, pixels), retrieve, _new_hex, window)
         self.rendered = RenderedHandlers(RenderingService(retrieve, pixels))
         self.search = SearchHandlers(services.search)
         self.delete = DeleteHandlers(services.delete)
@@ -126,7 +126,7 @@ def application(environment: Mapping[str, str] = os.environ) -> Application:
         return Application(Refusal(error), None)
     name_of_study = _unchanged if settings.audit_identifiers == "plain" else services.pseudonyms.of
     cors = Cors(settings.cors_origins, settings.cors_max_age_seconds)
-    return Application(Edge(gate, cors, Journal(name_of_study)), services)
+    return Application(Edge(gate, cors, Journal(name_of_study), time.perf_counter, _new_hex), services)
 
 
 def services_of(settings: Settings) -> Services:
@@ -254,5 +254,6 @@ async def _unchanged(uid: str) -> str:
     return uid
 
 
-def _new_boundary() -> str:
+def _new_hex() -> str:
+    """32 random hexadecimal digits, for a boundary or a trace."""
     return secrets.token_hex(16)

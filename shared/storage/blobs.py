@@ -17,7 +17,7 @@ from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFo
 from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings, StorageErrorCode
 from azure.storage.blob.aio import ContainerClient
 
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
 from shared.model import InstanceKey
 from shared.storage.failures import unavailable
 from shared.storage.parallel import in_parallel
@@ -106,6 +106,8 @@ class BlobStore:
             raise NotFound("the instance has been deleted") from None
         except AzureError as error:
             raise unavailable("blob storage", error) from error
+        except ValueError as error:  # of the SDK, for an answer without the headers that it must have
+            raise Unavailable("blob storage gave an answer that makes no sense") from error
 
     async def pieces(self, name: str, offset: int, length: int) -> AsyncGenerator[bytes]:
         """A range of a blob in pieces of at most `PIECE` bytes, the next one being read while one is used."""

@@ -15,8 +15,6 @@ A service whose settings cannot work has a `Refusal` instead: everything is answ
 import functools
 import logging
 import re
-import secrets
-import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from dataclasses import asdict
 from enum import Enum
@@ -69,10 +67,15 @@ class Kind(Enum):
 class Edge:
     """What stands around the handlers of one service."""
 
-    def __init__(self, gate: Gate, cors: Cors, journal: Journal) -> None:
+    def __init__(
+        self, gate: Gate, cors: Cors, journal: Journal, seconds: Callable[[], float], new_trace: Callable[[], str]
+    ) -> None:
+        """`seconds` is a clock that never goes back; `new_trace` gives 32 random hexadecimal digits."""
         self._gate = gate
         self._cors = cors
         self._journal = journal
+        self._seconds = seconds
+        self._new_trace = new_trace
 
     def operation(self, kind: Kind) -> Callable[[HttpFunction], HttpFunction]:
         """A decorator for the functions that answer requests."""
@@ -82,7 +85,7 @@ class Edge:
             async def answered(req: Request) -> Response:
                 if is_preflight(req):
                     return self._cors.preflight(req)
-                exchange = _Exchange(function.__name__, kind, req)
+                exchange = _Exchange(function.__name__, kind, req, self._new_trace, self._seconds)
                 with measured(exchange.usage):
                     response = await self._answer(function, exchange)
                     await self._record(exchange, response)
@@ -99,14 +102,14 @@ class Edge:
 
         @functools.wraps(function)
         async def run(timer: Any) -> None:
-            usage, begun = Usage(), time.perf_counter()
+            usage, watch = Usage(), _Watch(self._seconds)
             fields: dict[str, Any] = {"job": function.__name__}
             try:
                 with measured(usage):
                     fields["did"] = asdict(await function(timer))
             except Exception as error:
                 fields["error"] = _text_of(error)
-            fields["ms"] = _milliseconds_since(begun)
+            fields["ms"] = watch.milliseconds()
             self._journal.job(fields, usage, level=logging.ERROR if "error" in fields else logging.INFO)
             if "error" in fields:
                 # The platform logs the text of what it is given.
@@ -197,18 +200,36 @@ class Refusal:
         return refused
 
 
+class _Watch:
+    """How long something takes, from now on."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._begun = seconds()
+
+    def milliseconds(self) -> int:
+        return round((self._seconds() - self._begun) * 1000)
+
+
 class _Exchange:
     """One request and what is known of it."""
 
-    def __init__(self, function: str, kind: Kind, request: Request) -> None:
+    def __init__(
+        self,
+        function: str,
+        kind: Kind,
+        request: Request,
+        new_trace: Callable[[], str],
+        seconds: Callable[[], float],
+    ) -> None:
         self.function = function
         self.kind = kind
         self.request = request
-        self.correlation = _correlation_of(request)
+        self.correlation = _trace_of(request) or new_trace()
         self.caller: Caller | None = None
         self.error: Exception | None = None
         self.usage = Usage()
-        self.begun = time.perf_counter()
+        self.watch = _Watch(seconds)
 
     def fields(self, response: Response) -> dict[str, Any]:
         """What the log of requests says; of a body that streams its length is not known yet."""
@@ -218,7 +239,7 @@ class _Exchange:
             "operation": self.function,
             "method": self.request.method,
             "status": response.status_code,
-            "ms": _milliseconds_since(self.begun),
+            "ms": self.watch.milliseconds(),
             **length,
         }
 
@@ -276,7 +297,7 @@ class _Sent(Response):
             fields = {
                 "correlation": self._exchange.correlation,
                 "operation": self._exchange.function,
-                "ms": _milliseconds_since(self._exchange.begun),
+                "ms": self._exchange.watch.milliseconds(),
                 "bytes": count,
                 "complete": complete,
             }
@@ -290,14 +311,10 @@ async def _close(body: AsyncIterable[Any]) -> None:
         await body.aclose()
 
 
-def _correlation_of(request: Request) -> str:
-    """The trace a request belongs to (W3C Trace Context), or a new one; 32 hexadecimal digits."""
+def _trace_of(request: Request) -> str | None:
+    """The trace a request says that it belongs to (W3C Trace Context), 32 hexadecimal digits."""
     found = _TRACE_PARENT.fullmatch(request.headers.get("traceparent", ""))
-    return found[1] if found else secrets.token_hex(16)
-
-
-def _milliseconds_since(begun: float) -> int:
-    return round((time.perf_counter() - begun) * 1000)
+    return found[1] if found else None
 
 
 def _text_of(error: Exception) -> str:

@@ -4,6 +4,7 @@ import secrets
 from typing import Any
 
 import pytest
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import BlobClient
 
 from shared.errors import NotFound, Unavailable
@@ -125,6 +126,22 @@ async def test_unreachable_storage_says_so_without_quoting_the_request(
     with pytest.raises(Unavailable) as raised:
         await bench.archive.blobs.read("name")
     assert "Doe" not in str(raised.value) and "1.2.840" not in str(raised.value)
+
+
+async def test_an_answer_that_no_storage_gives_is_no_defect_of_the_service(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.archive.blobs.put("name", b"seven b", OWNER)
+    send = AioHttpTransport.send
+
+    async def without_range(self: AioHttpTransport, *args: Any, **kwargs: Any) -> Any:
+        answer = await send(self, *args, **kwargs)
+        answer.headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-range"}
+        return answer
+
+    monkeypatch.setattr(AioHttpTransport, "send", without_range)
+    with pytest.raises(Unavailable, match="makes no sense"):
+        await bench.archive.blobs.read("name", 0, 3)
 
 
 async def test_a_blob_is_found_as_a_listing_shows_it(bench: Bench) -> None:

@@ -1,5 +1,7 @@
 """Requests as the handlers get them, without a server."""
 
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.requests import Request
@@ -45,7 +47,7 @@ async def _unchanged(uid: str) -> str:
 
 async def answered(handler: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
     """What a handler's answer becomes at the edge of a service that lets everybody in."""
-    edge = Edge(OpenGate(), Cors("", 0), Journal(_unchanged))
+    edge = Edge(OpenGate(), Cors("", 0), Journal(_unchanged), time.perf_counter, lambda: secrets.token_hex(16))
 
     async def function(req: Request) -> Response:
         return await handler(req)

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import json
 import logging
+import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +48,7 @@ async def called(uid: str) -> str:
 
 
 def edge(name_of_study: Callable[[str], Awaitable[str]] = called) -> Edge:
-    return Edge(Readers(), Cors(HERE, 60), Journal(name_of_study))
+    return Edge(Readers(), Cors(HERE, 60), Journal(name_of_study), time.perf_counter, lambda: secrets.token_hex(16))
 
 
 GOOD = {"Authorization": "Bearer good"}
